@@ -1,0 +1,73 @@
+"""Condenser / coCondenser pre-training, fine-tuning and evaluation of dense retrievers.
+
+Importing the package registers `CondenserConfig` and its models with transformers' Auto classes, and nothing else;
+everything but the models is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForPreTraining
+
+from hf_cocondenser.configuration_condenser import CondenserConfig
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserModel
+
+if TYPE_CHECKING:
+    from hf_cocondenser.data.collator import CondenserCollator
+    from hf_cocondenser.data.dataset import SpanDataset
+    from hf_cocondenser.data.documents import load_documents
+    from hf_cocondenser.data.prepare import prepare_spans
+    from hf_cocondenser.data.recipe import SpanRecipe
+    from hf_cocondenser.grad_cache import GradCache
+    from hf_cocondenser.hub.export import save_retriever
+    from hf_cocondenser.pretraining import ModelOptions, pretrain
+    from hf_cocondenser.trainer import CondenserTrainer
+    from hf_cocondenser.training_args import CondenserTrainingArguments
+
+AutoConfig.register("condenser", CondenserConfig, exist_ok=True)
+AutoModel.register(CondenserConfig, CondenserModel, exist_ok=True)
+AutoModelForMaskedLM.register(CondenserConfig, CondenserForPreTraining, exist_ok=True)
+AutoModelForPreTraining.register(CondenserConfig, CondenserForPreTraining, exist_ok=True)
+
+__version__ = "0.1.0"
+
+_LATER = {
+    "CondenserCollator": "data.collator",
+    "SpanDataset": "data.dataset",
+    "load_documents": "data.documents",
+    "prepare_spans": "data.prepare",
+    "SpanRecipe": "data.recipe",
+    "GradCache": "grad_cache",
+    "save_retriever": "hub.export",
+    "ModelOptions": "pretraining",
+    "pretrain": "pretraining",
+    "CondenserTrainer": "trainer",
+    "CondenserTrainingArguments": "training_args",
+}
+
+__all__ = [
+    "CondenserCollator",
+    "CondenserConfig",
+    "CondenserForPreTraining",
+    "CondenserModel",
+    "CondenserTrainer",
+    "CondenserTrainingArguments",
+    "GradCache",
+    "InputError",
+    "ModelOptions",
+    "SpanDataset",
+    "SpanRecipe",
+    "load_documents",
+    "prepare_spans",
+    "pretrain",
+    "save_retriever",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'hf_cocondenser' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"hf_cocondenser.{_LATER[name]}"), name)

@@ -1,0 +1,159 @@
+"""How each encoder family exposes its blocks and its MLM head: the one place that knows families."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
+from transformers.activations import gelu
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class MlmHeadParts:
+    """The two halves of a family's MLM head, given its modules and the word embeddings.
+
+    Attributes:
+        transform: hidden states (tokens, hidden) -> (tokens, embedding size).
+        decoder: the modules -> projection weight (vocabulary, embedding size) and bias (vocabulary,) or `None`.
+    """
+
+    transform: Callable[[Any, Tensor], Tensor]
+    decoder: Callable[[Any, nn.Module], tuple[Tensor, Tensor | None]]
+
+
+def _linear(module: Any) -> tuple[Tensor, Tensor | None]:
+    return module.weight, module.bias
+
+
+def _roberta_transform(head: Any, hidden: Tensor) -> Tensor:
+    return head.lm_head.layer_norm(gelu(head.lm_head.dense(hidden)))
+
+
+def _distilbert_transform(head: Any, hidden: Tensor) -> Tensor:
+    return head.vocab_layer_norm(head.activation(head.vocab_transform(hidden)))
+
+
+def _deberta_transform(head: Any, hidden: Tensor) -> Tensor:
+    if hasattr(head, "cls"):
+        return head.cls.predictions.transform(hidden)
+    inner = head.lm_predictions.lm_head
+    return inner.LayerNorm(inner.transform_act_fn(inner.dense(hidden)))
+
+
+def _deberta_decoder(head: Any, embeddings: Any) -> tuple[Tensor, Tensor | None]:
+    if hasattr(head, "cls"):
+        return _linear(head.cls.predictions.decoder)
+    return embeddings.weight, head.lm_predictions.lm_head.bias
+
+
+_BERT = MlmHeadParts(
+    lambda head, hidden: head.cls.predictions.transform(hidden), lambda head, _: _linear(head.cls.predictions.decoder)
+)
+_ROBERTA = MlmHeadParts(_roberta_transform, lambda head, _: _linear(head.lm_head.decoder))
+
+MLM_HEADS: dict[str, MlmHeadParts] = {
+    "bert": _BERT,
+    "ernie": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "mpnet": _ROBERTA,
+    "electra": MlmHeadParts(
+        lambda head, hidden: head.generator_predictions(hidden), lambda head, _: _linear(head.generator_lm_head)
+    ),
+    "distilbert": MlmHeadParts(_distilbert_transform, lambda head, _: _linear(head.vocab_projector)),
+    "deberta-v2": MlmHeadParts(_deberta_transform, _deberta_decoder),
+    "modernbert": MlmHeadParts(lambda head, hidden: head.head(hidden), lambda head, _: _linear(head.decoder)),
+}
+
+
+def require_family(config: PreTrainedConfig) -> None:
+    """Refuse an encoder whose MLM head and blocks we do not know.
+
+    Raises:
+        InputError: `config.model_type` is not a supported family.
+    """
+    if config.model_type not in MLM_HEADS:
+        raise InputError(
+            f"'{config.model_type}' is not a supported encoder family for Condenser pre-training; "
+            f"use one of {', '.join(sorted(MLM_HEADS))}."
+        )
+
+
+def build_masked_lm(config: PreTrainedConfig) -> PreTrainedModel:
+    """The family's own masked language model with fresh weights."""
+    require_family(config)
+    return AutoModelForMaskedLM.from_config(config)
+
+
+def take_mlm_head(masked_lm: PreTrainedModel) -> tuple[nn.Module, dict[str, str]]:
+    """Take what is not the encoder out of a family's masked language model.
+
+    Returns:
+        A module holding the head's modules under their own names, and the family's tied weights as
+        `{target: source}` with the names they have under `mlm_head` and `condenser.backbone`.
+    """
+    prefix = masked_lm.base_model_prefix
+    head = nn.Module()
+    for name, child in masked_lm.named_children():
+        if name != prefix:
+            head.add_module(name, child)
+    tied = {}
+    for target, source in (masked_lm._tied_weights_keys or {}).items():
+        inside = source.startswith(f"{prefix}.")
+        source = f"condenser.backbone.{source.removeprefix(f'{prefix}.')}" if inside else f"mlm_head.{source}"
+        tied[f"mlm_head.{target}"] = source
+    return head, tied
+
+
+class _PassThrough(nn.Module):
+    """Takes the place of a backbone's embeddings: hands `inputs_embeds` on unchanged."""
+
+    word_embeddings = None  # get_input_embeddings() reads it
+
+    def forward(self, input_ids: None = None, inputs_embeds: Tensor | None = None, *args, **kwargs) -> Tensor | None:
+        return inputs_embeds
+
+
+def build_condenser_head(config: PreTrainedConfig, n_layers: int) -> PreTrainedModel:
+    """Blocks of the backbone's own kind that read hidden states: the family's model without its embeddings.
+
+    The family's forward then makes its own masks, position biases and final norm; for BERT it equals a plain stack
+    of `BertLayer`. Call it with `inputs_embeds` (spans, length, hidden) and `attention_mask`.
+    """
+    config = copy.deepcopy(config)
+    config.num_hidden_layers = n_layers
+    config.vocab_size, config.pad_token_id = 2, 0  # the word embeddings are removed below
+    if getattr(config, "layer_types", None):  # ModernBERT: CLS must see every token
+        config.layer_types = ["full_attention"] * n_layers
+    if getattr(config, "conv_kernel_size", 0):  # DeBERTa-v2: the convolution would leak padding
+        config.conv_kernel_size = 0
+    head = AutoModel.from_config(config)
+    if getattr(head, "pooler", None) is not None:
+        head.pooler = None
+    if hasattr(head.embeddings, "tok_embeddings"):
+        head.embeddings.tok_embeddings = None  # ModernBERT keeps norm and dropout: its blocks are pre-norm
+    else:
+        head.embeddings = _PassThrough()
+    if hasattr(head, "embeddings_project"):
+        del head.embeddings_project
+    return head
+
+
+def early_and_late(backbone: PreTrainedModel, skip_from: int, **inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the encoder; return the hidden states after layer `skip_from` and after the last, (spans, length, hidden)."""
+    # All layers are asked for: a list of layers means different things in different versions of transformers.
+    output = backbone(**inputs, output_hidden_states=True)
+    return output.hidden_states[skip_from], output.last_hidden_state
+
+
+def mix(early: Tensor, late: Tensor) -> Tensor:
+    """The head's input [h_late[CLS] ; h_early[tokens 1..]] (arXiv 2104.08253, eq. 6), (spans, length, hidden)."""
+    return torch.cat([late[:, :1], early[:, 1:]], dim=1)

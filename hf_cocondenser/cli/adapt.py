@@ -1,0 +1,62 @@
+"""`hf-cocondenser adapt`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hf_cocondenser.adaptation import AdaptConfig, adapt
+from hf_cocondenser.cli.command import Command
+from hf_cocondenser.data.documents import load_documents
+from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.steps import processes
+
+
+@dataclass
+class AdaptArguments:
+    """Where things are."""
+
+    documents: str = field(metadata={"help": "JSON lines, Parquet, CSV, text, a folder of them, or a Hub data set"})
+    output_dir: str = field(metadata={"help": "folder that becomes the retriever; its steps/ holds the way there"})
+    text_column: str | None = field(
+        default=None, metadata={"help": "column with the text; found by its name if usual"}
+    )
+    title_column: str | None = field(default=None, metadata={"help": "column with the title; 'title' if there is one"})
+    passages_column: str | None = field(default=None, metadata={"help": "column with a list of passages, instead"})
+    overwrite: bool = field(default=False, metadata={"help": "do steps again whose inputs changed"})
+
+
+def run(
+    model: str, arguments: AdaptArguments, config: AdaptConfig, finetuning: FinetuneConfig, mining: MiningConfig
+) -> None:
+    """Adapt `model` to the documents."""
+    documents = load_documents(
+        arguments.documents,
+        text_column=arguments.text_column,
+        title_column=arguments.title_column,
+        passages_column=arguments.passages_column,
+    )
+    name = arguments.documents.rstrip("/").rsplit("/", 1)[-1]
+    adapt(
+        model,
+        documents,  # type: ignore[arg-type]
+        arguments.output_dir,
+        config,
+        finetuning,
+        mining,
+        name=name,
+        overwrite=arguments.overwrite,
+    )
+    processes().destroy_process_group()
+
+
+COMMAND = Command(
+    summary="Make a retriever for documents that nobody has judged: coCondenser pre-training on them, then training on"
+    " queries made of their titles or first sentences.",
+    examples="""  hf-cocondenser adapt bert-base-uncased --documents my_documents.jsonl --output-dir retriever
+  hf-cocondenser adapt cocondenser --documents my_documents/ --pretrain-epochs 4 --rounds 1 --output-dir retriever
+The same command again goes on where it stopped, and does nothing that is already done.""",
+    arguments=(AdaptArguments, AdaptConfig, FinetuneConfig, MiningConfig),
+    run=run,
+    target="model",
+    target_help="Condenser checkpoint or other encoder checkpoint to start from",
+)

@@ -1,0 +1,173 @@
+"""What a sub-command of `hf-cocondenser` is, and how its flags and YAML file become dataclasses."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
+
+from hf_cocondenser.errors import InputError
+
+_NEGATIVE_NUMBER = re.compile(
+    r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE
+)  # argparse's own takes -1e-3 for a flag
+_BOOLEANS = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command: the thing worked on is positional, everything else a field of the argument dataclasses.
+
+    Attributes:
+        summary: one line for `hf-cocondenser --help`.
+        examples: shell lines shown under `--help`.
+        arguments: dataclasses whose fields are the flags (`metadata={"help": ...}`).
+        run: called as `run(target, *arguments)`, or `run(*arguments)` when there is no target.
+        target: the positional argument's name, if there is one.
+        target_help: its help.
+        many_targets: take several; `run` then gets a list.
+    """
+
+    summary: str
+    examples: str
+    arguments: tuple[type, ...]
+    run: Callable[..., None]
+    target: str | None = None
+    target_help: str = ""
+    many_targets: bool = False
+
+
+def parse(name: str, command: Command, argv: Sequence[str]) -> list[Any]:
+    """Turn `argv` (flags win over the YAML file named by `--config`) into the arguments of `command.run`.
+
+    A boolean is set by `--flag`, `--flag true` or `--no-flag`; the YAML file's values are read as flags are.
+
+    Raises:
+        InputError: a flag or the YAML file cannot be used, or the target is missing.
+    """
+    parser = _parser(name, command)
+    config_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    config_parser.add_argument("--config", nargs="?")
+    config = config_parser.parse_known_args(argv)[0].config
+    from_file = _flags_of_file(config, parser) if config else []
+    try:
+        *arguments, rest, unknown = parser.parse_args_into_dataclasses(
+            from_file + _plain_booleans(argv, parser), return_remaining_strings=True, look_for_args_file=False
+        )
+    except InputError:
+        raise
+    except (ValueError, ImportError) as error:  # what a dataclass says of its values, or of a package they need
+        raise InputError(" ".join(str(error).split())) from None
+    if unknown:
+        parser.error(_unknown(unknown[0], parser))
+    if not command.target:
+        return arguments
+    target = getattr(rest, command.target)
+    if not target:
+        parser.error(f"{command.target.upper()} is missing: {command.target_help}")
+    return [target, *arguments]
+
+
+class _Parser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong as `InputError`, with the flags as `--help` shows them."""
+        message = re.sub(r"--\w+/(--[\w-]+)", r"\1", message)
+        raise InputError(f"{message} (see {self.prog} --help).")
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Examples kept line by line, one spelling of each flag, no empty defaults."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        flags = [flag for flag in action.option_strings if "_" not in flag]
+        if not flags:
+            return super()._format_action_invocation(action)
+        if action.type is string_to_bool:
+            return f"{flags[0]}, --no-{flags[0][2:]}" if action.default else flags[0]
+        return ", ".join(flags) + ("" if action.nargs == 0 else f" {self._format_args(action, action.dest.upper())}")
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        told = "default" in text or action.default in (None, "", False, argparse.SUPPRESS)
+        return text if told else f"{text} (default: %(default)s)"
+
+
+def _parser(name: str, command: Command) -> _Parser:
+    target = f"{command.target.upper()} {'... ' if command.many_targets else ''}" if command.target else ""
+    parser = _Parser(
+        command.arguments,
+        prog=f"hf-cocondenser {name}",
+        usage=f"hf-cocondenser {name} {target}[--flag VALUE ...]",
+        description=command.summary,
+        epilog=f"examples:\n{command.examples}",
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+    parser._negative_number_matcher = _NEGATIVE_NUMBER
+    parser.add_argument("--config", metavar="FILE", help="YAML file with any of these options; flags win over it")
+    if command.target:
+        nargs = "*" if command.many_targets else "?"
+        parser.add_argument(command.target, nargs=nargs, metavar=command.target.upper(), help=command.target_help)
+    for action in parser._actions:
+        if isinstance(action, argparse._StoreFalseAction):
+            action.help = argparse.SUPPRESS  # shown beside the flag that it negates
+    return parser
+
+
+def _plain_booleans(argv: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Write `--flag` and `--no-flag` as `--flag=true` and `--flag=false`, so that a flag takes nothing after it."""
+    booleans = {action.dest for action in parser._actions if action.type is string_to_bool}
+    plain = []
+    for token, following in zip(argv, [*argv[1:], ""], strict=True):
+        name = token[2:].replace("-", "_") if token.startswith("--") else ""
+        if name in booleans and following.lower() not in _BOOLEANS:
+            token = f"--{name}=true"
+        elif name.startswith("no_") and name[3:] in booleans:
+            token = f"--{name[3:]}=false"
+        plain.append(token)
+    return plain
+
+
+def _flags_of_file(path: str, parser: argparse.ArgumentParser) -> list[str]:
+    """A YAML file as flags, so that its values are converted and checked like them (YAML takes 1e-5 for a string)."""
+    options = _read_yaml(path)
+    actions = {action.dest: action for action in parser._actions if action.dest != "help"}
+    unknown = sorted(set(options) - set(actions))
+    if unknown:
+        raise InputError(f"The configuration file '{path}': {_unknown('--' + unknown[0], parser)}.")
+    flags = []
+    for name, value in options.items():
+        action = actions[name]
+        if isinstance(value, list) and action.nargs == "+":
+            flags += [f"--{name}", *map(str, value)]
+        elif isinstance(value, list | dict) or not action.option_strings:
+            parser.set_defaults(**{name: value})
+        elif value is not None:
+            flags.append(f"--{name}={value}")
+    return [*flags, f"--config={path}"]  # ends a list, lest it take the target for one of its own
+
+
+def _read_yaml(path: str) -> dict[str, Any]:
+    try:
+        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"The configuration file '{path}' cannot be read: {' '.join(str(error).split())}.") from None
+    if not isinstance(options, dict):
+        raise InputError(f"The configuration file '{path}' must hold 'option: value' lines.")
+    return {str(key).replace("-", "_"): value for key, value in options.items()}
+
+
+def _unknown(flag: str, parser: argparse.ArgumentParser) -> str:
+    flag = flag.split("=")[0].replace("_", "-") if flag.startswith("--") else flag
+    known = [option for action in parser._actions for option in action.option_strings if "_" not in option]
+    close = difflib.get_close_matches(flag, known, 1)
+    kind = "option" if flag.startswith("-") else "argument"
+    return f"there is no {kind} '{flag}'" + (f"; did you mean '{close[0]}'?" if close else "")

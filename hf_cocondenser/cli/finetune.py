@@ -1,0 +1,39 @@
+"""`hf-cocondenser finetune`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hf_cocondenser.cli.command import Command
+from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+
+
+@dataclass
+class FinetuneArguments:
+    """Where things are."""
+
+    data: str = field(metadata={"help": "BEIR folder with qrels/train.tsv (and qrels/dev.tsv, if there is one)"})
+    output_dir: str = field(metadata={"help": "folder that becomes the retriever; its steps/ holds the way there"})
+    overwrite: bool = field(default=False, metadata={"help": "do steps again whose inputs changed"})
+
+
+def run(checkpoint: str, arguments: FinetuneArguments, config: FinetuneConfig, mining: MiningConfig) -> None:
+    """Fine-tune `checkpoint`."""
+    from hf_cocondenser.finetuning.finetune import finetune
+    from hf_cocondenser.finetuning.steps import processes
+
+    finetune(checkpoint, arguments.data, arguments.output_dir, config, mining, overwrite=arguments.overwrite)
+    processes().destroy_process_group()  # processes that leave without it abort now and then
+
+
+COMMAND = Command(
+    summary="Train a retriever on judged queries: BM25 negatives, round 1, mined negatives, round 2.",
+    examples="""  hf-cocondenser finetune runs/cocondenser --data data/scifact --output-dir runs/retriever
+  hf-cocondenser finetune sentence-transformers/all-MiniLM-L6-v2 --data data/scifact --output-dir runs/minilm --rounds 1
+  hf-cocondenser finetune runs/cocondenser --data data/squad --output-dir runs/squad --config finetune.yaml
+The same command again goes on where it stopped, and does nothing that is already done.""",
+    arguments=(FinetuneArguments, FinetuneConfig, MiningConfig),
+    run=run,
+    target="checkpoint",
+    target_help="sentence-transformers model, plain encoder checkpoint or Condenser pre-training checkpoint",
+)

@@ -1,0 +1,71 @@
+"""Tokenizers: loading one from wherever it lies, telling two apart, training a WordPiece vocabulary."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBase
+
+from hf_cocondenser.errors import InputError
+
+TOKENIZER_FOLDER = "tokenizer"  # inside a span folder
+_SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a Hub model, a checkpoint folder or a span folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    folder = Path(source)
+    if (folder / TOKENIZER_FOLDER).is_dir():
+        folder = folder / TOKENIZER_FOLDER
+    try:
+        return AutoTokenizer.from_pretrained(str(folder) if folder.exists() else str(source))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"No tokenizer can be loaded from '{source}': {reason}") from None
+
+
+def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return a hash of what the tokenizer does to text: its vocabulary and rules, not its name or lengths.
+
+    Raises:
+        InputError: it is not a fast tokenizer.
+    """
+    if not tokenizer.is_fast:
+        raise InputError(f"'{tokenizer.name_or_path}' is not a fast tokenizer (tokenizer.json); a fast one is needed.")
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    return hashlib.sha256(backend.to_str().encode("utf-8")).hexdigest()[:16]
+
+
+def train_wordpiece(texts: Iterable[str], vocab_size: int, *, min_frequency: int = 2) -> PreTrainedTokenizerBase:
+    """Train an uncased WordPiece tokenizer, saved and loaded as BERT's.
+
+    Args:
+        texts: the corpus; read once.
+        vocab_size: tokens, the five special ones included; fewer where the corpus does not give so many.
+        min_frequency: pieces met less often are not made.
+
+    Raises:
+        InputError: the vocabulary is too small, or the corpus has no words.
+    """
+    if vocab_size < 100:
+        raise InputError(f"A vocabulary of {vocab_size} tokens is too small; ask for at least 100.")
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=_SPECIAL_TOKENS, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    vocabulary = tokenizer.get_vocab()
+    if len(vocabulary) <= len(_SPECIAL_TOKENS):
+        raise InputError("A tokenizer cannot be trained: the corpus has no words.")
+    return BertTokenizerFast(vocab=vocabulary, do_lower_case=True)

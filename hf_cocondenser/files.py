@@ -1,0 +1,107 @@
+"""Writing artefacts so that a stopped process never leaves half of one behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hf_cocondenser.errors import InputError
+
+
+def require_new_folder(
+    path: str | Path, overwrite: bool = False, *, reads: Iterable[Any] | None = None, remedy: str = "add --overwrite"
+) -> Path:
+    """Return `path` as a `Path` when an artefact may be written there.
+
+    Args:
+        overwrite: a folder with something in it is fine too.
+        reads: of an artefact that will replace the folder: what it is made from. Neither a file or folder named here
+            nor the working folder may then lie in it.
+        remedy: what the message offers beside another folder.
+
+    Raises:
+        InputError: it is a file, or a folder with something in it and `overwrite` is false, or it holds one of
+            `reads`.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"'{path}' is a file; name a folder to write to.")
+    for parent in path.absolute().parents:
+        if parent.exists():
+            if not parent.is_dir():
+                raise InputError(f"'{path}' cannot be made: '{parent}' is a file; name another folder to write to.")
+            break
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise InputError(f"The output folder '{path}' already exists and is not empty; name a new one or {remedy}.")
+    if overwrite and reads is not None:
+        for needed in (Path(), *reads):
+            _require_outside(needed, path)
+    return path
+
+
+def _require_outside(needed: Any, path: Path) -> None:
+    if (
+        isinstance(needed, str | Path)
+        and Path(needed).exists()
+        and Path(needed).resolve().is_relative_to(path.resolve())
+    ):
+        raise InputError(f"Writing to '{path}' would replace '{Path(needed).absolute()}'; name another output folder.")
+
+
+@contextmanager
+def output_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give a hidden folder beside `path` to write into; rename it to `path` when the block ends well.
+
+    On an error (or Ctrl-C) the hidden folder is removed and what stood at `path` is untouched.
+
+    Raises:
+        InputError: `path` exists, is not empty, and `overwrite` is false; or it holds the working folder.
+    """
+    path = require_new_folder(path, overwrite)
+    _require_outside(Path(), path)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+        if path.exists():
+            path.rename(replaced)
+        partial.rename(path)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all (through a temporary name in the same folder)."""
+    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented UTF-8 JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: it does not exist or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"'{path}' does not exist.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"'{path}' is not valid JSON ({error}).") from None

@@ -1,0 +1,1 @@
+"""Fine-tuning of retrievers: the loss, hard negatives, and the two rounds."""

@@ -1,0 +1,148 @@
+"""What fine-tuning can be told: the training, the negatives, the choice of the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from hf_cocondenser.errors import InputError
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class FinetuneConfig:
+    """The rounds, their training, and the development set that chooses the checkpoint.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    rounds: Literal[1, 2] = _option(2, "1: BM25 negatives; 2: then again with negatives mined by round 1's retriever")
+    round2_start: Literal["pretrained", "round1"] = _option("pretrained", "what round 2 starts from")
+    round2_negatives: Literal["both", "mined"] = _option(
+        "both", "round 2's pool: BM25's and the mined ones, or mined only"
+    )
+    epochs: float = _option(3.0, "passes over the training queries, per round")
+    max_steps: int = _option(0, "optimizer steps per round, instead of epochs (0: by epochs)")
+    batch_size: int = _option(64, "queries per device and step; all their passages are each other's negatives")
+    negatives_per_query: int = _option(1, "hard negatives per query and step, drawn anew each epoch")
+    learning_rate: float = _option(2e-5, "peak learning rate (the papers' is 5e-6 for BERT-base)")
+    warmup: float = _option(0.1, "share of the steps with a rising learning rate")
+    weight_decay: float = _option(0.01, "AdamW's weight decay")
+    temperature: str = _option("auto", "scores are divided by it; auto: the one that calibrates the starting point")
+    similarity: Literal["dot", "cosine"] | None = _option(
+        None, "score function (the starting point's own; dot for a bare one)"
+    )
+    directions: Literal["forward", "sum", "mean"] = _option(
+        "forward", "query to passage; or also back, summed or averaged"
+    )
+    gradient_cache: bool = _option(False, "large batches in little memory, for a second forward pass; same gradient")
+    chunk_tokens: int = _option(8192, "tokens that go through the model at once (texts are sorted by length first)")
+    query_length: int = _option(64, "longest query in tokens")
+    passage_length: int = _option(256, "longest passage in tokens")
+    dropout: float | None = _option(None, "dropout in training (the checkpoint's own)")
+    precision: Literal["auto", "bfloat16", "float32"] = _option(
+        "auto", "auto: bfloat16 where the hardware multiplies it"
+    )
+    attention: str | None = _option(None, "attention implementation: eager, sdpa, ... (the fastest known)")
+    untied: bool = _option(False, "two encoders, one for queries and one for passages")
+    lora_rank: int = _option(
+        0, "train low-rank adapters of this rank and merge them at the end (needs the extra 'lora')"
+    )
+    seed: int = _option(42, "seed of sampling, dropout and the held-out queries")
+    evaluations: int = _option(
+        5, "how often per round to measure on the development set and save a checkpoint; 0: never"
+    )
+    dev_share: float = _option(0.1, "share of the training queries held out where the data has no dev split; 0: none")
+    dev_queries: int = _option(500, "development queries at most (a seeded sample)")
+    dev_documents: int = _option(
+        10000, "documents to rank for them at most (all relevant ones, the rest at random); 0: all"
+    )
+    dev_measure: str = _option("nDCG@10", "the measure that chooses the checkpoint")
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "batch_size", "learning_rate", "chunk_tokens")
+        for name in (*positive, "dev_queries"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be above 0.")
+        for name in ("max_steps", "negatives_per_query", "warmup", "lora_rank", "evaluations", "dev_documents"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it cannot be negative.")
+        for name in ("query_length", "passage_length"):
+            if getattr(self, name) < 3:
+                raise InputError(f"{name} is {getattr(self, name)}; two special tokens and a token need 3 or more.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed is {self.seed}; it must lie between 0 and 2**32 - 1.")
+        if self.rounds not in (1, 2):
+            raise InputError(f"rounds is {self.rounds}; there are 1 and 2.")
+        if not 0 <= self.dev_share < 1:
+            raise InputError(f"dev_share is {self.dev_share}; it is a share from 0 up to, but not, 1.")
+        if self.untied and self.lora_rank:
+            raise InputError("LoRA on untied encoders is not offered; choose one of untied and lora_rank.")
+        self.temperature = str(self.temperature)
+        if self.temperature != "auto":
+            self.fixed_temperature()
+
+    def fixed_temperature(self) -> float:
+        """The temperature as a number.
+
+        Raises:
+            InputError: it is not one above 0.
+        """
+        try:
+            value = float(self.temperature)
+        except ValueError:
+            value = 0.0
+        if value <= 0:
+            raise InputError(f"temperature is '{self.temperature}'; it is a number above 0 or 'auto'.")
+        return value
+
+
+@dataclass
+class MiningConfig:
+    """Where hard negatives come from and which are kept.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    bm25_depth: int = _option(200, "BM25 negatives are drawn from its first so many documents")
+    bm25_negatives: int = _option(30, "BM25 negatives per query in the pool")
+    mine_depth: int = _option(200, "mined negatives are drawn from round 1's first so many documents")
+    mine_negatives: int = _option(30, "mined negatives per query in the pool")
+    sampling: Literal["random", "top", "simans"] = _option(
+        "random", "how mined negatives are drawn: at random, hardest first, or near the positive's score (SimANS)"
+    )
+    simans_a: float = _option(1.0, "SimANS: how sharply negatives near the positive's score are preferred")
+    simans_b: float = _option(0.0, "SimANS: the preferred distance from the positive's score, in standard deviations")
+    margin: float | None = _option(
+        None, "drop mined passages that score above (1 - margin) times the positive, such as 0.05"
+    )
+    cross_encoder: str | None = _option(None, "cross-encoder that judges mined negatives (RocketQA's denoising)")
+    negative_below: float = _option(0.1, "keep a mined negative only when the cross-encoder gives less than this")
+    positive_above: float = _option(0.9, "passages of unlabelled queries above this become positives")
+    unlabelled_queries: str | None = _option(
+        None, "file of unlabelled queries (JSONL with 'text', or one per line) to be labelled by the cross-encoder"
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("bm25_depth", "bm25_negatives", "mine_depth", "mine_negatives"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be 1 or more.")
+        if self.margin is not None and not 0 <= self.margin < 1:
+            raise InputError(f"margin is {self.margin}; it lies from 0 up to, but not, 1.")
+        if not 0 <= self.negative_below <= self.positive_above <= 1:
+            raise InputError(
+                f"The cross-encoder's thresholds must be 0 <= negative_below <= positive_above <= 1; they are"
+                f" {self.negative_below} and {self.positive_above}."
+            )
+        if self.unlabelled_queries and not self.cross_encoder:
+            raise InputError("Unlabelled queries can only be used with a cross_encoder that labels them.")
+
+
+def settings(config: FinetuneConfig | MiningConfig, *without: str) -> dict[str, Any]:
+    """The fields of a configuration as a plain dictionary, without some of them."""
+    return {item.name: getattr(config, item.name) for item in fields(config) if item.name not in without}

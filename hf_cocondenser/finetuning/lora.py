@@ -1,0 +1,42 @@
+"""Low-rank adapters: trained in the place of the weights, merged into them at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.starting_point import transformers_of
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+def add_lora(model: SentenceTransformer, rank: int) -> None:
+    """Put adapters on every linear layer of the encoder and freeze everything else of it.
+
+    Raises:
+        InputError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig
+    except ImportError:
+        raise InputError("LoRA needs peft: pip install 'hf-cocondenser[lora]'.") from None
+    model.add_adapter(
+        LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="FEATURE_EXTRACTION")
+    )
+
+
+def merge_lora(model: SentenceTransformer) -> None:
+    """Add the adapters to the weights and take them away: what is left is a plain encoder."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for transformer in transformers_of(model):
+        encoder = transformer.auto_model
+        for name, layer in list(encoder.named_modules()):
+            if isinstance(layer, BaseTunerLayer):
+                layer.merge()
+                parent, _, child = name.rpartition(".")
+                setattr(encoder.get_submodule(parent), child, layer.get_base_layer())
+        encoder._hf_peft_config_loaded = False
+        del encoder.peft_config
+    model.requires_grad_(True)

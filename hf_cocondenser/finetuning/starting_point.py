@@ -1,0 +1,169 @@
+"""From any starting point (retriever, plain checkpoint, Condenser checkpoint) to a sentence-transformers model."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.files import read_json
+from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.steps import processes
+from hf_cocondenser.hub.export import save_retriever, usable_positions
+from hf_cocondenser.hub.loading import not_only_tensors
+from hf_cocondenser.retrieval.distributed import local_device
+from hf_cocondenser.retrieval.encode import resolve_precision
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+
+def load_starting_point(checkpoint: str | Path, work_folder: Path, config: FinetuneConfig) -> SentenceTransformer:
+    """Load what is to be fine-tuned, in float32, with the configuration's lengths, similarity and dropout.
+
+    A sentence-transformers model is used as it is; a plain encoder checkpoint gets CLS pooling and the dot product; a
+    Condenser pre-training checkpoint is exported to `work_folder` first.
+
+    Raises:
+        InputError: it cannot be loaded, or the lengths do not fit it.
+    """
+    path = Path(checkpoint)
+    if path.is_dir() and not (path / "modules.json").is_file():
+        if not (path / "config.json").is_file():
+            raise InputError(f"'{path}' is no checkpoint: it has neither config.json nor modules.json.")
+        if read_json(path / "config.json").get("model_type") == "condenser":
+            checkpoint = _exported(path, work_folder / "start")
+    model = _load(str(checkpoint), config)
+    if config.similarity is not None:
+        model.similarity_fn_name = config.similarity
+    if model.similarity_fn_name not in ("dot", "cosine"):
+        raise InputError(f"'{checkpoint}' compares by '{model.similarity_fn_name}'; choose similarity dot or cosine.")
+    if config.untied:
+        model = untie(model)
+    for transformer in transformers_of(model):
+        _set_lengths(transformer, config)
+        # sentence-transformers never uses a pooler; its random weights would go into the retriever, and as unused
+        # parameters they keep DDP from synchronising the gradients, silently.
+        if getattr(transformer.auto_model, "pooler", None) is not None:
+            transformer.auto_model.pooler = None
+        if config.dropout is not None:
+            set_dropout(transformer.auto_model, config.dropout)
+    return model
+
+
+def _exported(path: Path, folder: Path) -> Path:
+    with processes().main_process_first():
+        if not (folder / "modules.json").is_file():
+            save_retriever(path, folder)
+    return folder
+
+
+def _load(checkpoint: str, config: FinetuneConfig) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from sentence_transformers.util import is_sentence_transformer_model
+
+    options: dict[str, Any] = {"dtype": torch.float32}
+    attention = config.attention or _fast_attention(config.precision)
+    if attention:
+        options["attn_implementation"] = attention
+    try:
+        if is_sentence_transformer_model(checkpoint):
+            return SentenceTransformer(checkpoint, model_kwargs=options, device=local_device())
+        transformer = Transformer(checkpoint, model_kwargs=options)
+    except UnpicklingError:
+        raise not_only_tensors(checkpoint) from None
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"'{checkpoint}' cannot be loaded: {' '.join(str(error).split())}") from None
+    logger.info(
+        "%s is a plain checkpoint: it gets CLS pooling and the %s.", checkpoint, config.similarity or "dot product"
+    )
+    pooling = Pooling(transformer.get_embedding_dimension(), "cls")
+    similarity = config.similarity or "dot"
+    return SentenceTransformer(modules=[transformer, pooling], similarity_fn_name=similarity, device=local_device())
+
+
+def _fast_attention(precision: str) -> str | None:
+    """On a CPU, sdpa's backward pass in bf16 is slower than eager's (by 30 % on Zen 4)."""
+    if torch.cuda.is_available():
+        return None
+    return "eager" if resolve_precision(precision, torch.device("cpu")) == "bfloat16" else None
+
+
+def untie(model: SentenceTransformer) -> SentenceTransformer:
+    """Two encoders, one for queries and one for passages, both starting as copies of `model`."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Router
+
+    if isinstance(model[0], Router):
+        return model
+    routes = [[copy.deepcopy(module) for module in model] for _ in range(2)]
+    router = Router.for_query_document(query_modules=routes[0], document_modules=routes[1])
+    return SentenceTransformer(modules=[router], similarity_fn_name=model.similarity_fn_name, prompts=model.prompts)
+
+
+def transformers_of(model: SentenceTransformer) -> list[Any]:
+    """The Transformer modules of a retriever, one or (untied) two."""
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    return [module for module in model.modules() if isinstance(module, Transformer)]
+
+
+def _set_lengths(transformer: Any, config: FinetuneConfig) -> None:
+    encoder = transformer.auto_model
+    # T5 has relative positions and takes any length.
+    limit = usable_positions(encoder) if hasattr(encoder.config, "max_position_embeddings") else 10**9
+    transformer.query_length = min(config.query_length, limit)
+    transformer.document_length = min(config.passage_length, limit)
+    transformer.max_seq_length = max(transformer.query_length, transformer.document_length)
+    if max(config.query_length, config.passage_length) > limit:
+        logger.warning("The model has %d positions; longer texts are cut there.", limit)
+
+
+def set_dropout(model: torch.nn.Module, probability: float) -> None:
+    """Set every dropout probability of a transformers model, modules and configuration alike."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = probability
+    config: Any = model.config
+    for name, value in config.to_dict().items():
+        if isinstance(value, float) and ("dropout" in name or name == "attn_pdrop"):
+            setattr(config, name, probability)
+
+
+def freeze_unused(model: SentenceTransformer) -> list[str]:
+    """Take parameters that do not reach the sentence vector out of training; returns their names.
+
+    DDP waits for the gradient of every trainable parameter and, when one never comes, does not synchronise at all.
+    """
+    training = model.training
+    model.eval()
+    for task in ("query", "document"):
+        features = model.preprocess(["unused"], task=task)
+        features = {k: v.to(model.device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
+        model(features, task=task)["sentence_embedding"].sum().backward()
+    unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    for name, parameter in model.named_parameters():
+        parameter.grad = None
+        if name in unused:
+            parameter.requires_grad_(False)
+    model.train(training)
+    return unused
+
+
+def model_hash(model: SentenceTransformer) -> str:
+    """SHA-256 (hex) of a retriever's modules and weights."""
+    digest = hashlib.sha256(repr([type(module).__name__ for module in model.modules()]).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,181 @@
+"""One round of training: a model, a training set and a configuration in, the best retriever out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+from transformers import ProgressCallback, TrainerCallback
+from transformers.trainer_utils import IntervalStrategy
+
+from hf_cocondenser.checkpoints import last_checkpoint
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.dev import DevEvaluator
+from hf_cocondenser.finetuning.lora import add_lora, merge_lora
+from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
+from hf_cocondenser.finetuning.starting_point import freeze_unused, model_hash
+from hf_cocondenser.finetuning.steps import processes
+from hf_cocondenser.finetuning.temperature import auto_temperature
+from hf_cocondenser.finetuning.tokens import TokenStore
+from hf_cocondenser.finetuning.trainer import RetrieverTrainer
+from hf_cocondenser.finetuning.training_set import TrainingCollator, TrainingSet
+from hf_cocondenser.hub.layout import make_portable
+from hf_cocondenser.retrieval.collection import RetrievalData
+from hf_cocondenser.retrieval.encode import resolve_precision
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+
+logger = logging.getLogger(__name__)
+
+RETRIEVER = "retriever"
+
+
+def train_round(
+    model: SentenceTransformer,
+    training_set: TrainingSet,
+    dev: RetrievalData | None,
+    folder: Path,
+    config: FinetuneConfig,
+    schedule: TrainerCallback | None = None,
+) -> dict[str, Any]:
+    """Train `model` in `folder`, going on from the last checkpoint there, and write the best one to `folder/retriever`.
+
+    Args:
+        schedule: sets the learning rate and the end of the training and shows its progress, in the trainer's stead.
+
+    Returns:
+        What is worth recording: temperature, steps, the development measures of the chosen checkpoint, the weights' hash.
+
+    Raises:
+        InputError: there are fewer training queries than a batch over all processes needs.
+    """
+    torch.manual_seed(config.seed)
+    temperature = _temperature(model, training_set, config)
+    if config.lora_rank:
+        add_lora(model, config.lora_rank)
+    freeze_unused(model)
+    loss = MaskedContrastiveLoss(
+        model,
+        temperature=temperature,
+        directions=config.directions,
+        gradient_cache=config.gradient_cache,
+        mini_batch_num_tokens=config.chunk_tokens,
+    )
+    collator = TrainingCollator(
+        training_set,
+        TokenStore(model, training_set.queries, "query"),
+        TokenStore(model, training_set.passages, "document"),
+    )
+    evaluator = DevEvaluator(dev, config.dev_measure) if dev is not None and config.evaluations else None
+    arguments = training_arguments(config, folder / "training", len(training_set), evaluator)
+    logger.info(
+        "%s training queries, %s distinct passages, temperature %g.",
+        f"{len(training_set):,}",
+        f"{len(training_set.passages):,}",
+        temperature,
+    )
+    checkpoint = last_checkpoint(folder / "training")
+    arguments.eval_on_start = evaluator is not None and checkpoint is None
+    trainer = RetrieverTrainer(model, arguments, training_set, collator, loss, evaluator)
+    if schedule is not None:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(schedule)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    result: dict[str, Any] = {
+        "temperature": temperature,
+        "steps": trainer.state.global_step,
+        "training_queries": len(training_set),
+        "passages": len(training_set.passages),
+    }
+    if trainer.is_world_process_zero():
+        result |= _chosen(trainer, evaluator)
+        if config.lora_rank:
+            merge_lora(model)
+        model.save_pretrained(str(folder / RETRIEVER), create_model_card=False)
+        make_portable(folder / RETRIEVER)
+        shutil.copyfile(folder / "training" / "log.jsonl", folder / "log.jsonl")
+        shutil.rmtree(folder / "training")
+        result["model_hash"] = model_hash(model)
+    return result
+
+
+def _temperature(model: SentenceTransformer, training_set: TrainingSet, config: FinetuneConfig) -> float:
+    if config.temperature != "auto":
+        return config.fixed_temperature()
+    measured = [auto_temperature(model, training_set)]
+    processes()  # rounding differs from device to device; the temperature must not
+    return broadcast_object_list(measured)[0]
+
+
+def _chosen(trainer: RetrieverTrainer, evaluator: DevEvaluator | None) -> dict[str, Any]:
+    """The step whose weights were kept, and the development measures there and before the training."""
+    if evaluator is None:
+        return {}
+    key = f"eval_{evaluator.primary_metric}"
+    start, *lines = (line for line in trainer.state.log_history if key in line)
+    best = max(lines, key=lambda line: (line[key], -line["step"]))
+
+    def measures(line: dict[str, float]) -> dict[str, float]:
+        return {name: line[f"eval_dev_{name}"] for name in evaluator.measures}
+
+    return {"chosen_step": best["step"], "dev": measures(best), "dev_before": measures(start)}
+
+
+def training_arguments(
+    config: FinetuneConfig, folder: Path, queries: int, evaluator: DevEvaluator | None
+) -> SentenceTransformerTrainingArguments:
+    """The trainer's arguments for a round.
+
+    Raises:
+        InputError: several GPUs would be driven by one process, or a global batch does not fill.
+    """
+    from sentence_transformers import SentenceTransformerTrainingArguments
+
+    on_cpu = not torch.cuda.is_available()
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps or -1,
+        per_device_train_batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup,
+        weight_decay=config.weight_decay,
+        bf16=resolve_precision(config.precision, torch.device("cpu" if on_cpu else "cuda")) == "bfloat16",
+        use_cpu=on_cpu,
+        seed=config.seed,
+        data_seed=config.seed,
+        logging_nan_inf_filter=False,
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
+        dataloader_pin_memory=not on_cpu,
+        report_to="none",
+        save_total_limit=2,
+    )
+    if arguments.n_gpu > 1:
+        raise InputError(
+            f"{arguments.n_gpu} GPUs in one process would hide negatives from each other; start with"
+            " 'torchrun --nproc-per-node NUMBER' or set CUDA_VISIBLE_DEVICES to one."
+        )
+    batch = config.batch_size * arguments.world_size
+    if arguments.world_size > 1 and queries < batch:
+        raise InputError(f"There are {queries} training queries, fewer than one global batch of {batch}.")
+    per_epoch = queries // batch if arguments.world_size > 1 else math.ceil(queries / batch)
+    steps = config.max_steps or max(1, math.ceil(per_epoch * config.epochs))
+    every = max(1, math.ceil(steps / max(config.evaluations, 1)))
+    arguments.logging_steps = max(1, min(50, steps // 20))
+    arguments.save_strategy = IntervalStrategy.STEPS if config.evaluations else IntervalStrategy.NO
+    arguments.save_steps = every
+    if evaluator is not None:
+        arguments.eval_strategy = IntervalStrategy.STEPS
+        arguments.eval_steps = every
+        arguments.load_best_model_at_end = True
+        arguments.metric_for_best_model = f"eval_{evaluator.primary_metric}"
+        arguments.greater_is_better = True
+    return arguments

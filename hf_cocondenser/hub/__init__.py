@@ -1,0 +1,1 @@
+"""From a pre-training checkpoint to what others load: export, model cards, publishing."""

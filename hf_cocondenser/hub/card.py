@@ -1,0 +1,131 @@
+"""Model cards: what only the maker knows, and what the folder says of itself, through one template."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hf_cocondenser.files import write_text
+from hf_cocondenser.hub.facts import retriever_facts
+from hf_cocondenser.hub.results import RESULTS_FILE, Result, read_results, results_table
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+CARD_FILE = "README.md"
+FROM_SCRATCH = "none (random weights)"
+
+Stage = Literal["pretrained", "condenser", "cocondenser", "finetuned"]
+STAGES: dict[Stage, str] = {
+    "pretrained": "Condenser or coCondenser pre-training",
+    "condenser": "Condenser pre-training",
+    "cocondenser": "Condenser and coCondenser pre-training",
+    "finetuned": "fine-tuned for retrieval",
+}
+
+
+@dataclass(frozen=True)
+class CardData:
+    """What a card says beyond what the folder says of itself.
+
+    Attributes:
+        name: heading of the card.
+        stage: the last stage the model went through.
+        address: what to load it by in the examples: a Hub name or a folder.
+        base_model: what the first stage started from; `FROM_SCRATCH` for random weights, None where nobody knows.
+        training_data: Markdown, one line for each source.
+        hyperparameters: tables, by the name of the stage.
+        results: measured; `results.json` in the folder by default.
+        limits: sentences for the section on limits.
+        language: ISO codes.
+        license: as the Hub names it.
+        datasets: Hub names of the training data.
+    """
+
+    name: str
+    stage: Stage
+    address: str = "."
+    base_model: str | None = None
+    training_data: Sequence[str] = ()
+    hyperparameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    results: Sequence[Result] = ()
+    limits: str = ""
+    language: Sequence[str] = ()
+    license: str | None = None
+    datasets: Sequence[str] = ()
+
+
+def write_card(folder: str | Path, card: CardData, retriever: SentenceTransformer | None = None) -> Path:
+    """Write `README.md` into a retriever's folder; returns its path.
+
+    Args:
+        folder: a retriever in sentence-transformers layout.
+        card: what the folder does not say of itself.
+        retriever: the same retriever where it is loaded already.
+
+    Raises:
+        InputError: `results.json` in the folder holds something other than results.
+    """
+    path = Path(folder) / CARD_FILE
+    write_text(path, render_card(Path(folder), card, retriever))
+    return path
+
+
+def render_card(
+    folder: Path, card: CardData, retriever: SentenceTransformer | None = None, *, has_condenser: bool = False
+) -> str:
+    """The text of a card; see `write_card`. `has_condenser`: `condenser/` is there, or is going to be."""
+    from jinja2 import Environment, StrictUndefined
+    from sentence_transformers import SentenceTransformer
+
+    retriever = retriever or SentenceTransformer(str(folder), device="cpu")
+    results = list(card.results) or read_results(folder / RESULTS_FILE)
+    environment = Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined, autoescape=False
+    )
+    template = environment.from_string(resources.files(__package__).joinpath("card_template.md").read_text("utf-8"))
+    return template.render(
+        card=card,
+        facts=retriever_facts(retriever),
+        has_condenser=has_condenser or (folder / "condenser").is_dir(),
+        finetuned=card.stage == "finetuned",
+        metadata=_metadata(card, results),
+        results=results_table(results),
+        stage=STAGES[card.stage],
+    )
+
+
+def _metadata(card: CardData, results: Sequence[Result]) -> str:
+    """The YAML header that the Hub reads."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    own = [
+        EvalResult(
+            task_type="information-retrieval",
+            dataset_type=re.sub(r"[^\w.-]+", "-", result.dataset).lower(),
+            dataset_name=result.dataset,
+            metric_type=re.sub(r"\W+", "_", measure).lower(),
+            metric_name=measure,
+            metric_value=round(value, 4),
+        )
+        for result in results
+        if not result.system
+        for measure, value in result.measures.items()
+    ]
+    # The Hub refuses a card whose base model is not the name of a repository.
+    is_hub_name = card.base_model and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", card.base_model)
+    return ModelCardData(
+        language=list(card.language) or None,
+        license=card.license,
+        library_name="sentence-transformers",
+        pipeline_tag="sentence-similarity" if card.stage == "finetuned" else "feature-extraction",
+        tags=["sentence-transformers", "feature-extraction", "dense-retrieval", "condenser", "hf-cocondenser"],
+        base_model=card.base_model if is_hub_name else None,
+        datasets=list(card.datasets) or None,
+        model_name=card.name if own else None,
+        eval_results=own or None,
+    ).to_yaml()

@@ -1,0 +1,42 @@
+"""A checkpoint of the original authors' code, rewritten as one of ours with its tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hf_cocondenser.files import output_folder, require_new_folder
+from hf_cocondenser.hub.export import require_fitting
+from hf_cocondenser.hub.loading import load_tokenizer
+from hf_cocondenser.modeling_condenser import CondenserForPreTraining
+
+
+def convert_checkpoint(
+    folder: str | Path,
+    output_dir: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    skip_from: int = 6,
+    late_mlm: bool = True,
+    overwrite: bool = False,
+) -> Path:
+    """Write a pre-training checkpoint from what the original code saved.
+
+    Args:
+        folder: see `conversion.convert_original`.
+        output_dir: where to write.
+        tokenizer: folder or Hub name of the tokenizer; that in `folder` by default.
+        skip_from: early layers of the head, which the original never stored.
+        late_mlm: whether it was trained with the late MLM, never stored either.
+        overwrite: replace what stands at `output_dir`.
+
+    Raises:
+        InputError: the checkpoint or the tokenizer cannot be read, or something stands at `output_dir`.
+    """
+    output_dir = require_new_folder(output_dir, overwrite, reads=[folder, tokenizer])
+    model = CondenserForPreTraining.from_original(folder, skip_from, late_mlm)
+    loaded = load_tokenizer(folder if tokenizer is None else tokenizer)
+    require_fitting(loaded, model.get_backbone())
+    with output_folder(output_dir, overwrite) as partial:
+        model.save_pretrained(partial)
+        loaded.save_pretrained(partial)
+    return output_dir

@@ -1,0 +1,153 @@
+"""The headless export: a plain encoder checkpoint in sentence-transformers layout, which loads without this package."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.files import output_folder, read_json, require_new_folder, write_json
+from hf_cocondenser.hub.card import write_card
+from hf_cocondenser.hub.layout import make_portable, pooler_option
+from hf_cocondenser.hub.loading import CONDENSER_FOLDER, load_pretraining_checkpoint, load_tokenizer
+from hf_cocondenser.hub.records import PRETRAINING, card_from_records, pretraining_without_paths
+from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserPreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+SIMILARITIES = ("dot", "cosine")
+_LONGEST_BY_DEFAULT = 512
+
+
+def save_retriever(
+    checkpoint: CondenserPreTrainedModel | str | Path,
+    output_dir: str | Path,
+    *,
+    tokenizer: PreTrainedTokenizerBase | str | Path | None = None,
+    max_length: int | None = None,
+    similarity: str = "dot",
+    prompts: Mapping[str, str] | None = None,
+    with_condenser: bool = False,
+    address: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write the encoder of a Condenser as a retriever: its family's own checkpoint, CLS pooling, tokenizer, card.
+
+    The folder loads with `AutoModel` and `SentenceTransformer` where this package is not installed.
+
+    Args:
+        checkpoint: a Condenser in memory, or the folder or Hub name of a pre-training checkpoint.
+        output_dir: where to write.
+        tokenizer: the tokenizer, or where it is; the checkpoint's own by default.
+        max_length: tokens per text, special tokens included; as many as the encoder takes, at most 512, by default.
+        similarity: what the vectors are compared with, `dot` or `cosine`; recorded in the folder.
+        prompts: texts put before queries and documents, recorded in the folder, as `{"query": ..., "document": ...}`.
+        with_condenser: also put the pre-training checkpoint into `condenser/`, for those who go on with it.
+        address: what the card's examples load the model by; the folder's name by default.
+        overwrite: replace what stands at `output_dir`.
+
+    Returns:
+        `output_dir`.
+
+    Raises:
+        InputError: the checkpoint or tokenizer cannot be loaded or they do not fit, an argument is out of range, or
+            something stands at `output_dir`.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    output_dir = require_new_folder(output_dir, overwrite, reads=[checkpoint, tokenizer])
+    if similarity not in SIMILARITIES:
+        raise InputError(f"The similarity '{similarity}' is not known; choose {' or '.join(SIMILARITIES)}.")
+    model, own_tokenizer, record = _load(checkpoint, tokenizer)
+    encoder = model.get_backbone()
+    require_fitting(own_tokenizer, encoder)
+    limit = usable_positions(encoder)
+    max_length = min(limit, _LONGEST_BY_DEFAULT) if max_length is None else max_length
+    if not 3 <= max_length <= limit:
+        raise InputError(f"max_length is {max_length}; the encoder takes from 3 to {limit} tokens.")
+    with output_folder(output_dir, overwrite) as folder:
+        encoder.save_pretrained(folder)
+        own_tokenizer.save_pretrained(folder)
+        transformer = Transformer(str(folder), model_kwargs=pooler_option(encoder.config))
+        transformer.max_seq_length = max_length
+        retriever = SentenceTransformer(
+            modules=[transformer, Pooling(encoder.config.hidden_size, "cls")],
+            similarity_fn_name=similarity,
+            prompts=dict(prompts or {}),
+            device="cpu",
+        )
+        retriever.save_pretrained(str(folder), create_model_card=False)
+        make_portable(folder)
+        if record is not None:
+            write_json(folder / PRETRAINING, record)
+        if with_condenser:
+            _write_condenser(model, own_tokenizer, record, folder / CONDENSER_FOLDER)
+        name = (address or output_dir.resolve().name).rsplit("/", 1)[-1]
+        write_card(folder, card_from_records(folder, name=name, address=address or name), retriever)
+    return output_dir
+
+
+def copy_condenser(checkpoint: str | Path, folder: Path) -> None:
+    """Write a pre-training checkpoint anew, without what a trainer left beside it.
+
+    Raises:
+        InputError: it cannot be read or is not whole.
+    """
+    _write_condenser(*_load(checkpoint, None), folder)
+
+
+def _write_condenser(
+    model: CondenserPreTrainedModel, tokenizer: PreTrainedTokenizerBase, record: Any, folder: Path
+) -> None:
+    if not isinstance(model, CondenserForPreTraining):
+        raise InputError("There is no pre-training checkpoint to copy: the model is the encoder alone.")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if record is not None:
+        write_json(folder / PRETRAINING, record)
+
+
+def usable_positions(encoder: PreTrainedModel) -> int:
+    """Longest input in tokens, special tokens included."""
+    positions = encoder.config.max_position_embeddings
+    for name, module in encoder.named_modules():
+        # RoBERTa and its kin number positions from the padding index on.
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return positions - module.padding_idx - 1
+    return positions
+
+
+def _load(
+    checkpoint: CondenserPreTrainedModel | str | Path, tokenizer: PreTrainedTokenizerBase | str | Path | None
+) -> tuple[CondenserPreTrainedModel, PreTrainedTokenizerBase, Any]:
+    """Model, tokenizer, and the record of the pre-training where there is one."""
+    if isinstance(checkpoint, PreTrainedModel):
+        if tokenizer is None:
+            raise InputError("A model in memory has no tokenizer: give the one it was pre-trained with.")
+        model, record = checkpoint, None
+    else:
+        model = load_pretraining_checkpoint(checkpoint)
+        tokenizer = checkpoint if tokenizer is None else tokenizer
+        path = Path(checkpoint) / PRETRAINING
+        record = pretraining_without_paths(read_json(path)) if path.is_file() else None
+    return model, load_tokenizer(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer, record
+
+
+def require_fitting(tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> None:
+    """Refuse a tokenizer that is not the encoder's.
+
+    Raises:
+        InputError: it has more entries than the encoder, or no token for CLS.
+    """
+    if len(tokenizer) > encoder.config.vocab_size:
+        raise InputError(
+            f"The tokenizer has {len(tokenizer)} entries but the encoder only {encoder.config.vocab_size}: "
+            "give the tokenizer it was pre-trained with."
+        )
+    if tokenizer.cls_token_id is None and tokenizer.bos_token_id is None:
+        raise InputError("The tokenizer has no CLS token: give the one the encoder was pre-trained with.")

@@ -1,0 +1,90 @@
+"""Loading a pre-training checkpoint and its tokenizer, every failure told in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from hf_cocondenser.configuration_condenser import CondenserConfig
+from hf_cocondenser.data import tokenizer as tokenizers
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.modeling_condenser import CondenserForPreTraining
+
+CONDENSER_FOLDER = "condenser"
+
+
+def load_pretraining_checkpoint(name_or_path: str | Path, **kwargs: Any) -> CondenserForPreTraining:
+    """`CondenserForPreTraining.from_pretrained` in evaluation mode.
+
+    Args:
+        name_or_path: folder or Hub name; of a published repository, its `condenser/` is loaded.
+        **kwargs: for `from_pretrained` (`subfolder`, `revision`, `dtype`, ...).
+
+    Raises:
+        InputError: nothing is there, it cannot be read, or it is no complete Condenser checkpoint.
+    """
+    path = Path(name_or_path)
+    folder = path / kwargs.get("subfolder", "")
+    if path.exists() and not folder.is_dir():
+        raise InputError(f"'{folder}' is not a folder; name the folder of a checkpoint.")
+    if path.is_dir() and not (folder / "config.json").is_file():
+        raise InputError(f"'{folder}' is no checkpoint: it has no config.json.")
+    try:
+        return CondenserForPreTraining.from_pretrained(name_or_path, **condenser_place(name_or_path) | kwargs).eval()
+    except InputError:
+        raise
+    except SafetensorError as error:
+        raise InputError(f"The weights of the checkpoint '{name_or_path}' are damaged: {one_line(error)}.") from None
+    except UnpicklingError:
+        raise not_only_tensors(name_or_path) from None
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+        reason = one_line(error)
+        if "ignore_mismatched_sizes" in reason:
+            reason = "its weights do not have the sizes that its config.json names"
+        raise InputError(f"The checkpoint '{name_or_path}' cannot be loaded: {reason}") from None
+
+
+def condenser_place(name_or_path: str | Path) -> dict[str, str]:
+    """The `subfolder` argument for a published repository, whose root is a retriever; nothing for others.
+
+    Raises:
+        OSError, ValueError: `name_or_path` cannot be read, as `from_pretrained` says it.
+    """
+    if PreTrainedConfig.get_config_dict(name_or_path)[0].get("model_type") == CondenserConfig.model_type:
+        return {}
+    try:
+        inner, _ = PreTrainedConfig.get_config_dict(name_or_path, subfolder=CONDENSER_FOLDER)
+    except OSError:
+        return {}
+    return {"subfolder": CONDENSER_FOLDER} if inner.get("model_type") == CondenserConfig.model_type else {}
+
+
+def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer saved with a checkpoint.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    folder = Path(name_or_path)
+    # transformers makes an empty tokenizer up where config.json names a family that has one.
+    if folder.is_dir() and not any((folder / n).is_file() for n in ("tokenizer.json", "vocab.txt", "vocab.json")):
+        raise InputError(f"'{folder}' has no tokenizer; name where it is with --tokenizer.")
+    return tokenizers.load_tokenizer(name_or_path)
+
+
+def not_only_tensors(name_or_path: str | Path) -> InputError:
+    """What to say of weights that `torch.load(weights_only=True)` refuses."""
+    return InputError(
+        f"'{name_or_path}' is not loaded: its PyTorch file holds other things than tensors, which may run code; convert it "
+        "to safetensors where you trust it."
+    )
+
+
+def one_line(error: Exception) -> str:
+    """The first paragraph of an error's message, on one line."""
+    paragraph = str(error).strip().split("\n\n")[0]
+    return " ".join(paragraph.split()) or type(error).__name__

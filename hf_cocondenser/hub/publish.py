@@ -1,0 +1,106 @@
+"""Publishing a retriever on the Hub: the retriever at the root, the pre-training checkpoint in `condenser/`."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.files import read_json, write_json, write_text
+from hf_cocondenser.hub.card import CARD_FILE, render_card
+from hf_cocondenser.hub.export import copy_condenser
+from hf_cocondenser.hub.loading import CONDENSER_FOLDER, one_line
+from hf_cocondenser.hub.records import FINETUNING, card_from_records, finetuning_without_paths
+from hf_cocondenser.hub.results import RESULTS_FILE, Result, read_results
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd
+
+logger = logging.getLogger(__name__)
+
+_LEFT_OUT = ("steps", "runs")  # how fine-tuning and training got there
+
+
+def publish(
+    retriever: str | Path,
+    repo_id: str,
+    *,
+    condenser: str | Path | None = None,
+    results: str | Path | None = None,
+    private: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+) -> str:
+    """Upload a retriever in one commit, so that nobody ever sees half of it.
+
+    Args:
+        retriever: folder of a retriever (exported or fine-tuned).
+        repo_id: `owner/name`; made where it is not there.
+        condenser: pre-training checkpoint for `condenser/`, for those who go on with it.
+        results: folder that `evaluate` wrote; its figures go into the card.
+        private: make a new repository private.
+        revision: branch to commit to, `main` by default.
+        token: access token; by default the one of `hf auth login`.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        InputError: the folder is no retriever, the checkpoint cannot be read, or the Hub refuses.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError  # of whichever HTTP library this version uses
+
+    folder = Path(retriever)
+    if not (folder / "modules.json").is_file():
+        raise InputError(
+            f"'{folder}' is not a retriever (no modules.json); write one with `hf-cocondenser export` or `finetune`."
+        )
+    with TemporaryDirectory() as temporary:
+        changed = Path(temporary)
+        if condenser is not None:
+            copy_condenser(condenser, changed / CONDENSER_FOLDER)
+        if results is not None:
+            measured = read_results(Path(results) / RESULTS_FILE)
+            if not measured:
+                raise InputError(f"'{results}' holds no {RESULTS_FILE}; name a folder that `evaluate` wrote.")
+            write_json(changed / RESULTS_FILE, [asdict(result) for result in measured])
+        else:
+            measured = []
+        _renew_card(folder, repo_id, changed, measured, has_condenser=condenser is not None)
+        if (folder / FINETUNING).is_file():
+            write_json(changed / FINETUNING, finetuning_without_paths(read_json(folder / FINETUNING)))
+        additions = list((_additions(folder) | _additions(changed)).values())
+        try:
+            api = HfApi(token=token)
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            message = f"Upload {folder.resolve().name} with hf-cocondenser"
+            commit = api.create_commit(repo_id, additions, commit_message=message, revision=revision)
+        except (OSError, ValueError, HTTPError) as error:
+            raise InputError(f"'{repo_id}' cannot be published: {one_line(error)}") from None
+    return commit.commit_url
+
+
+def _renew_card(folder: Path, repo_id: str, changed: Path, measured: list[Result], has_condenser: bool) -> None:
+    """Write the card anew with the repository's name in its examples and the results, unless somebody edited it."""
+    path = folder / CARD_FILE
+    if path.is_file() and path.read_text(encoding="utf-8") != render_card(folder, card_from_records(folder)):
+        if measured:
+            logger.warning("'%s' was edited, so it is uploaded as it is, without the results.", path)
+        return
+    card = replace(card_from_records(folder, name=repo_id.split("/")[-1], address=repo_id), results=measured)
+    write_text(changed / CARD_FILE, render_card(folder, card, has_condenser=has_condenser))
+
+
+def _additions(folder: Path) -> dict[str, CommitOperationAdd]:
+    from huggingface_hub import CommitOperationAdd
+
+    files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {
+        file.as_posix(): CommitOperationAdd(file.as_posix(), folder / file)
+        for file in files
+        if not file.parts[0].startswith((".", "checkpoint-")) and file.parts[0] not in _LEFT_OUT
+    }

@@ -1,0 +1,118 @@
+"""A model card's data from the records that `pretrain` and `finetune` leave in their folders."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from hf_cocondenser.files import read_json
+from hf_cocondenser.hub.card import FROM_SCRATCH, CardData, Stage
+
+PRETRAINING, FINETUNING = "pretraining.json", "finetuning.json"
+
+
+def card_from_records(folder: str | Path, *, name: str | None = None, address: str | None = None) -> CardData:
+    """Describe a retriever by its `pretraining.json` and `finetuning.json`, as far as they are there.
+
+    Args:
+        folder: the retriever.
+        name: heading of the card; the folder's name by default.
+        address: what the examples load it by; the folder's name by default.
+
+    Raises:
+        InputError: a record is not valid JSON.
+    """
+    folder = Path(folder)
+    finetuning = read_json(folder / FINETUNING) if (folder / FINETUNING).is_file() else None
+    pretraining = _find_pretraining(folder, finetuning)
+    stages = _chain(pretraining)
+    data: list[str] = []
+    tables: dict[str, dict[str, Any]] = {}
+    for record in stages:
+        title = "Condenser" if record["stage"] == "condenser" else "coCondenser"
+        data.append(_pretraining_line(title, record))
+        tables[_unused(f"{title} pre-training", tables)] = _flat(
+            record["options"] | record["optimisation"] | {"steps": record["steps"], "epochs": record["epochs"]}
+        )
+    base = _start(stages[0]["start"]) if stages else None
+    if finetuning is not None:
+        base = base if stages else _start(finetuning["checkpoint"])
+        queries = finetuning["data"]["training_queries"]
+        data.append(f"Fine-tuning: {finetuning['data']['name']}, {queries:,} training queries")
+        tables["Fine-tuning"] = _flat(finetuning["finetuning"])
+        tables["Hard negatives"] = _flat(finetuning["mining"])
+    stage: Stage = "finetuned" if finetuning is not None else stages[-1]["stage"] if stages else "pretrained"
+    title = name or folder.resolve().name
+    return CardData(
+        name=title,
+        stage=stage,
+        address=address or title,
+        base_model=base,
+        training_data=data,
+        hyperparameters=tables,
+    )
+
+
+def pretraining_without_paths(record: dict[str, Any]) -> dict[str, Any]:
+    """A pre-training record for others: paths on the maker's machine say nothing to them, and may say too much."""
+    spans = record["spans"]
+    names = {key: _name(spans[key]) for key in ("source", "folder") if spans.get(key)}
+    tokenizer = spans["tokenizer"] | {"name": _name(spans["tokenizer"]["name"])}
+    earlier = record.get("earlier_stage")
+    return record | {
+        "start": _name(record["start"]),
+        "spans": spans | names | {"tokenizer": tokenizer},
+        "earlier_stage": pretraining_without_paths(earlier) if earlier else None,
+    }
+
+
+def finetuning_without_paths(record: dict[str, Any]) -> dict[str, Any]:
+    """A fine-tuning record for others."""
+    return record | {"checkpoint": _name(record["checkpoint"])}
+
+
+def _name(place: str) -> str:
+    """The last part of a path; the name of something on the Hub as it is."""
+    path = Path(place)
+    return path.name if path.is_absolute() or path.exists() else place
+
+
+def _find_pretraining(folder: Path, finetuning: dict[str, Any] | None) -> dict[str, Any] | None:
+    places = [folder, folder / "condenser"]
+    if finetuning is not None:
+        places.append(Path(finetuning["checkpoint"]))
+    found = next((place / PRETRAINING for place in places if (place / PRETRAINING).is_file()), None)
+    return None if found is None else read_json(found)
+
+
+def _chain(record: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The stages, earliest first."""
+    return [] if record is None else [*_chain(record.get("earlier_stage")), record]
+
+
+def _unused(title: str, tables: dict[str, Any]) -> str:
+    number = sum(other.startswith(title) for other in tables)
+    return f"{title} ({number + 1})" if number else title
+
+
+def _pretraining_line(title: str, record: dict[str, Any]) -> str:
+    spans = record["spans"]
+    name = _name(spans.get("source") or spans["folder"])
+    counts = spans["counts"]
+    return (
+        f"{title} pre-training: {name}, {counts['documents']:,} documents, {counts['tokens']:,} tokens; "
+        f"{record['tokens']:,} tokens seen in {record['steps']:,} steps"
+    )
+
+
+def _start(start: str) -> str:
+    """What training began with."""
+    if re.fullmatch(r"bert:\d+x\d+", start) or start.endswith(".json"):
+        return FROM_SCRATCH
+    return _name(start)
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """What was set: without switches that were off and values that were left open."""
+    return {name: value for name, value in settings.items() if value is not None and value is not False}

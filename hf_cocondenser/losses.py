@@ -1,0 +1,224 @@
+"""Masked-token cross-entropy without the logits, and the span contrastive loss without the similarity matrix.
+
+Both make their gradient block by block, so neither the (tokens, vocabulary) logits nor the (spans, spans)
+similarities are ever held whole. Sums are kept in float32 (float64 when given it) whatever autocast does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+TOKEN_BLOCK, WEIGHT_BLOCK = 256, 1024  # tokens whose logits exist at once; tokens a weight gradient is made from
+SPAN_ROWS, SPAN_COLUMNS = 1024, 4096
+
+
+def _blocks(length: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+class _LinearCrossEntropy(Function):
+    """Sum over tokens of CE(hidden @ weight.T + bias, label); the gradient is made while the logits are at hand."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        compute_dtype: torch.dtype,
+        with_grad: bool,
+    ) -> Tensor:
+        sums = torch.promote_types(compute_dtype, torch.float32)
+        small_hidden, small_weight = hidden.to(compute_dtype), weight.to(compute_dtype)
+        small_bias = None if bias is None else bias.to(compute_dtype)
+        loss = torch.zeros((), dtype=sums, device=hidden.device)
+        if with_grad:
+            grad_hidden = torch.empty_like(small_hidden)
+            grad_weight = torch.zeros_like(weight, dtype=sums)
+            grad_bias = None if bias is None else torch.zeros_like(bias, dtype=sums)
+            room = weight.new_empty(min(WEIGHT_BLOCK, len(labels)), len(weight), dtype=compute_dtype)
+        for outer in _blocks(len(labels), WEIGHT_BLOCK):
+            for inner in _blocks(outer.stop - outer.start, TOKEN_BLOCK):
+                block = slice(outer.start + inner.start, outer.start + inner.stop)
+                logits = F.linear(small_hidden[block], small_weight, small_bias)
+                log_probabilities = torch.log_softmax(logits, dim=1, dtype=sums)
+                target = labels[block, None]
+                loss -= log_probabilities.gather(1, target).sum()
+                if with_grad:
+                    grad_logits = log_probabilities.exp_()
+                    grad_logits.scatter_add_(1, target, grad_logits.new_full(target.shape, -1.0))
+                    if grad_bias is not None:
+                        grad_bias += grad_logits.sum(0)
+                    room[inner] = grad_logits
+            if with_grad:  # one large product for the weight: adding to it costs more than a small one
+                filled = room[: outer.stop - outer.start]
+                grad_hidden[outer] = filled @ small_weight
+                grad_weight += filled.T @ small_hidden[outer]
+        if with_grad:
+            ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
+            ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        grads = (
+            None if grad is None else (grad * scale).to(dtype)
+            for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        )
+        return (*grads, None, None, None)
+
+
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+    """Sum of the cross-entropies of `softmax(hidden @ weight.T + bias)`, without ever holding all logits.
+
+    Args:
+        hidden: (tokens, size).
+        weight: (vocabulary, size).
+        bias: (vocabulary,) or `None`.
+        labels: (tokens,) the right entries; every one counts (select the masked positions first).
+
+    Returns:
+        A scalar in float32 (float64 for float64 input). Matrix products run in autocast's type where that is on.
+    """
+    device = hidden.device.type
+    compute_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    with_grad = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (hidden, weight, bias))
+    with torch.autocast(device, enabled=False):
+        return _LinearCrossEntropy.apply(hidden, weight, bias, labels, compute_dtype, with_grad)
+
+
+@dataclass(frozen=True)
+class SpanContrast:
+    """What `span_contrastive_loss` gives: all of the GLOBAL batch, equal on every rank.
+
+    Attributes:
+        loss: scalar; its gradient with respect to this rank's vectors is that of the whole global loss.
+        accuracy: share of spans whose sibling scores above every other span.
+        negatives: negatives per span.
+    """
+
+    loss: Tensor
+    accuracy: Tensor
+    negatives: int
+
+
+def sibling_index(document_ids: Tensor) -> Tensor:
+    """For every span the position of the other span of its document, (spans,).
+
+    Raises:
+        ValueError: an id does not stand on exactly two spans.
+    """
+    order = document_ids.argsort(stable=True)
+    ids = document_ids[order]
+    first, second = ids[0::2], ids[1::2]
+    if len(ids) % 2 or not torch.equal(first, second) or bool((first[1:] == first[:-1]).any()):
+        raise ValueError("Every document id must stand on exactly two spans of the global batch.")
+    siblings = torch.empty_like(order)
+    siblings[order[0::2]], siblings[order[1::2]] = order[1::2], order[0::2]
+    return siblings
+
+
+def _similarities(own: Tensor, everyone: Tensor, rows: slice, columns: slice, offset: int) -> Tensor:
+    """Scores of a block of this rank's spans against a block of all spans, -inf where a span meets itself."""
+    scores = own[rows] @ everyone[columns].T
+    position = torch.arange(rows.start, rows.stop, device=own.device) + offset - columns.start
+    inside = (position >= 0) & (position < columns.stop - columns.start)
+    scores[inside.nonzero().squeeze(1), position[inside]] = -torch.inf
+    return scores
+
+
+class _SpanContrast(Function):
+    """L = mean_i (logsumexp_{j != i} s_ij - s_i,sibling(i)) over ALL spans (arXiv 2108.05540, eq. 2).
+
+    With s_ij = <h_i, h_j> and P = softmax of s without its diagonal,
+    dL/dh_i = 1/S [sum_j (P_ij + P_ji) h_j - 2 h_sibling(i)].
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, own: Tensor, everyone: Tensor, siblings: Tensor, sizes: list[int], rank: int
+    ) -> tuple[Tensor, Tensor]:
+        offset = sum(sizes[:rank])
+        normalisers, correct = [], []
+        own_siblings = siblings[offset : offset + len(own)]
+        for rows in _blocks(len(own), SPAN_ROWS):
+            sibling_scores = (own[rows] * everyone[own_siblings[rows]]).sum(1)
+            normaliser = torch.full_like(sibling_scores, -torch.inf)
+            best = torch.full_like(own_siblings[rows], -1)
+            best_score = torch.full_like(sibling_scores, -torch.inf)
+            for columns in _blocks(len(everyone), SPAN_COLUMNS):
+                scores = _similarities(own, everyone, rows, columns, offset)
+                normaliser = torch.logaddexp(normaliser, scores.logsumexp(1))
+                block_score, block_best = scores.max(1)
+                best = torch.where(block_score > best_score, block_best + columns.start, best)
+                best_score = torch.maximum(best_score, block_score)
+            normalisers.append(torch.stack([normaliser, normaliser - sibling_scores], dim=1))
+            correct.append(best == own_siblings[rows])
+        local = torch.cat([torch.cat(normalisers), torch.cat(correct).to(own.dtype)[:, None]], dim=1)
+        overall = _gather_rows(local, sizes)
+        ctx.save_for_backward(own, everyone, own_siblings, overall[:, 0])
+        ctx.offset = offset
+        ctx.mark_non_differentiable(accuracy := overall[:, 2].mean())
+        return overall[:, 1].mean(), accuracy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        own, everyone, own_siblings, normalisers = ctx.saved_tensors
+        grad = -2 * everyone[own_siblings]
+        for rows in _blocks(len(own), SPAN_ROWS):
+            mine = normalisers[rows.start + ctx.offset : rows.stop + ctx.offset, None]
+            for columns in _blocks(len(everyone), SPAN_COLUMNS):
+                scores = _similarities(own, everyone, rows, columns, ctx.offset)
+                weights = (scores - mine).exp_().add_((scores - normalisers[None, columns]).exp_())
+                grad[rows] += weights @ everyone[columns]
+        return grad * (scale / len(everyone)), None, None, None, None
+
+
+def _gather_rows(local: Tensor, sizes: list[int]) -> Tensor:
+    """Concatenate every rank's rows (numbers of rows may differ), without a gradient."""
+    if len(sizes) == 1:
+        return local
+    padded = local.new_zeros(max(sizes), *local.shape[1:])
+    padded[: len(local)] = local
+    received = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(received, padded)
+    return torch.cat([rows[:size] for rows, size in zip(received, sizes, strict=True)])
+
+
+def _gather_sizes(length: int, device: torch.device) -> tuple[list[int], int]:
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return [length], 0
+    received = [torch.empty(1, dtype=torch.long, device=device) for _ in range(dist.get_world_size())]
+    dist.all_gather(received, torch.tensor([length], device=device))
+    return [int(size) for size in received], dist.get_rank()
+
+
+def span_contrastive_loss(spans: Tensor, document_ids: Tensor, temperature: float = 1.0) -> SpanContrast:
+    """The coCondenser loss over the spans of all ranks (arXiv 2108.05540, eq. 2).
+
+    Args:
+        spans: this rank's span vectors (spans, size); numbers may differ between ranks.
+        document_ids: (spans,) integers, unique to a document over all ranks; siblings are found by them.
+        temperature: dot products are divided by it.
+
+    Raises:
+        ValueError: a document id does not stand on exactly two spans of the global batch.
+    """
+    sizes, rank = _gather_sizes(len(spans), spans.device)
+    scaled = spans.to(torch.promote_types(spans.dtype, torch.float32)) / temperature**0.5
+    everyone = _gather_rows(scaled.detach(), sizes)
+    siblings = sibling_index(_gather_rows(document_ids, sizes))
+    with torch.autocast(spans.device.type, enabled=False):
+        loss, accuracy = _SpanContrast.apply(scaled, everyone, siblings, sizes, rank)
+    return SpanContrast(loss, accuracy, negatives=len(everyone) - 2)

@@ -1,0 +1,304 @@
+"""Condenser models: the encoder, and the encoder with its Condenser head and MLM head for pre-training.
+
+Luyu Gao and Jamie Callan, "Condenser: a Pre-training Architecture for Dense Retrieval", arXiv 2104.08253.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import ModelOutput, logging
+
+from .backbones import (
+    MLM_HEADS,
+    build_condenser_head,
+    build_masked_lm,
+    early_and_late,
+    mix,
+    require_family,
+    take_mlm_head,
+)
+from .configuration_condenser import CondenserConfig
+from .errors import InputError
+from .losses import linear_cross_entropy
+
+logger = logging.get_logger(__name__)
+
+_AUTO_MAP = {
+    "AutoConfig": "configuration_condenser.CondenserConfig",
+    "AutoModel": "modeling_condenser.CondenserModel",
+    "AutoModelForMaskedLM": "modeling_condenser.CondenserForPreTraining",
+    "AutoModelForPreTraining": "modeling_condenser.CondenserForPreTraining",
+}
+
+
+@dataclass
+class CondenserOutput(ModelOutput):
+    """Output of `CondenserForPreTraining`.
+
+    Attributes:
+        loss: sum of the parts, when `labels` are given.
+        head_mlm_loss: masked-token cross-entropy through the Condenser head.
+        late_mlm_loss: the same from the last layer (with `late_mlm`).
+        logits: (spans, length, vocabulary) of the last layer, only when no `labels` are given.
+        cls: the span vectors, the last layer's CLS (spans, hidden).
+    """
+
+    loss: Tensor | None = None
+    head_mlm_loss: Tensor | None = None
+    late_mlm_loss: Tensor | None = None
+    logits: Tensor | None = None
+    cls: Tensor | None = None
+
+
+class CondenserPreTrainedModel(PreTrainedModel):
+    """What both models share: configuration, weight initialisation by the backbone's family, remote code."""
+
+    config_class = CondenserConfig
+    base_model_prefix = "condenser"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    def _init_weights(self, module: nn.Module) -> None:
+        self.get_backbone()._init_weights(module)
+
+    def get_backbone(self) -> PreTrainedModel:
+        """The plain encoder of its family."""
+        encoder: Any = getattr(self, "condenser", self)
+        return encoder.backbone
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The backbone's word embeddings."""
+        return self.get_backbone().get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the backbone's word embeddings."""
+        self.get_backbone().set_input_embeddings(value)
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Save with the code that `trust_remote_code=True` needs where this package is not installed."""
+        self.config.auto_map = dict(_AUTO_MAP)
+        super().save_pretrained(save_directory, **kwargs)
+
+
+class CondenserModel(CondenserPreTrainedModel):
+    """The encoder of a Condenser: the plain backbone, without any head.
+
+    What `AutoModel.from_pretrained` gives for a pre-training checkpoint. The span vector is
+    `last_hidden_state[:, 0]`.
+    """
+
+    _keys_to_ignore_on_load_unexpected = [r"^mlm_head\.", r"^head\."]  # noqa: RUF012
+
+    def __init__(self, config: CondenserConfig, backbone: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        self.backbone = build_masked_lm(config.backbone_config).base_model if backbone is None else backbone
+        self.post_init()
+
+    def forward(
+        self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **kwargs: Any
+    ) -> BaseModelOutput:
+        """Encode tokens (spans, length); arguments and output are the backbone's own."""
+        return self.backbone(input_ids, attention_mask=attention_mask, **kwargs)
+
+
+class CondenserForPreTraining(CondenserPreTrainedModel):
+    """Encoder, Condenser head and MLM head: the model of both pre-training stages.
+
+    Example:
+        >>> from transformers import BertConfig
+        >>> from hf_cocondenser import CondenserConfig, CondenserForPreTraining
+        >>> backbone = BertConfig(vocab_size=99, hidden_size=32, num_hidden_layers=4, num_attention_heads=2)
+        >>> model = CondenserForPreTraining(CondenserConfig(backbone))
+        >>> model.config.skip_from
+        2
+    """
+
+    # The gradient of a step must not depend on how a batch is cut up: our trainer does the counting.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: CondenserConfig) -> None:
+        super().__init__(config)
+        masked_lm = build_masked_lm(config.backbone_config)
+        self.condenser = CondenserModel(config, masked_lm.base_model)
+        self.mlm_head, self._tied_weights_keys = take_mlm_head(masked_lm)
+        self.head = (
+            build_condenser_head(config.backbone_config, config.n_head_layers) if config.n_head_layers else None
+        )
+        self.post_init()
+
+    def masked_token_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Sum of the cross-entropies of the masked tokens: hidden states (masked, hidden), labels (masked,)."""
+        family = MLM_HEADS[self.config.backbone_config.model_type]
+        weight, bias = family.decoder(self.mlm_head, self.get_input_embeddings())
+        return linear_cross_entropy(family.transform(self.mlm_head, hidden), weight, bias, labels)
+
+    def mlm_logits(self, hidden: Tensor) -> Tensor:
+        """Scores of every vocabulary entry, (..., vocabulary), for hidden states (..., hidden)."""
+        family = MLM_HEADS[self.config.backbone_config.model_type]
+        weight, bias = family.decoder(self.mlm_head, self.get_input_embeddings())
+        return nn.functional.linear(family.transform(self.mlm_head, hidden), weight, bias)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> CondenserOutput:
+        """Predict masked tokens through the Condenser head (and from the last layer).
+
+        Args:
+            input_ids: (spans, length).
+            attention_mask: (spans, length), 1 on tokens, 0 on padding.
+            labels: (spans, length), -100 where a token is not predicted.
+            num_items_in_batch: what the summed cross-entropies are divided by; the masked tokens of this call by
+                default. A caller that cuts a batch up gives the count of the whole.
+            **kwargs: handed to the backbone (`token_type_ids`, `position_ids`, ...).
+        """
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs}
+        if labels is None:
+            late = self.condenser(**inputs).last_hidden_state
+            return CondenserOutput(logits=self.mlm_logits(late), cls=late[:, 0])
+        early, late = early_and_late(self.condenser.backbone, self.config.skip_from, **inputs)
+        masked = labels != -100
+        targets = labels[masked]
+        count = max(targets.numel(), 1) if num_items_in_batch is None else num_items_in_batch
+        head_loss = late_loss = None
+        if self.head is not None:
+            hidden = self.head(inputs_embeds=mix(early, late), attention_mask=attention_mask).last_hidden_state
+            head_loss = self.masked_token_loss(hidden[masked], targets) / count
+        if self.config.late_mlm:
+            late_loss = self.masked_token_loss(late[masked], targets) / count
+        parts = [part for part in (head_loss, late_loss) if part is not None]
+        return CondenserOutput(torch.stack(parts).sum(), head_loss, late_loss, cls=late[:, 0])
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any) -> Any:
+        """Load a pre-training checkpoint, all of it.
+
+        Raises:
+            InputError: it is not a Condenser checkpoint, or weights (the Condenser head's, say) are missing.
+        """
+        source = pretrained_model_name_or_path
+        wants_info = kwargs.pop("output_loading_info", False)
+        settings, _ = PreTrainedConfig.get_config_dict(source, **_hub_arguments(kwargs))
+        if settings.get("model_type") != CondenserConfig.model_type:
+            raise InputError(
+                f"'{source}' is a '{settings.get('model_type')}' checkpoint without a Condenser head; "
+                f"start from it with CondenserForPreTraining.from_backbone('{source}')."
+            )
+        model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        missing = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+        if missing:
+            part = (
+                "its Condenser head"
+                if all(key.startswith("head.") for key in missing)
+                else f"weights ({missing[0]}, ...)"
+            )
+            raise InputError(
+                f"'{source}' lacks {part}, and a fresh one would corrupt the encoder unnoticed; to start with a fresh "
+                f"head on purpose use CondenserForPreTraining.from_backbone('{source}')."
+            )
+        return (model, info) if wants_info else model
+
+    @classmethod
+    def from_backbone(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        n_head_layers: int = 2,
+        skip_from: int | None = None,
+        late_mlm: bool = True,
+        dtype: torch.dtype = torch.float32,
+        **kwargs: Any,
+    ) -> CondenserForPreTraining:
+        """Put a fresh Condenser head on any encoder checkpoint of a supported family.
+
+        Args:
+            pretrained_model_name_or_path: Hub name or folder; a Condenser checkpoint gives its encoder and MLM head.
+            n_head_layers: see `CondenserConfig`.
+            skip_from: see `CondenserConfig`.
+            late_mlm: see `CondenserConfig`.
+            dtype: type of the master weights, whatever the checkpoint's.
+            **kwargs: for the backbone's `from_pretrained` (`attn_implementation`, `revision`, ...).
+
+        Raises:
+            InputError: the family is not supported, `skip_from` is out of range or the encoder's weights are missing.
+        """
+        source = pretrained_model_name_or_path
+        backbone_config = AutoConfig.from_pretrained(source, **_hub_arguments(kwargs))
+        is_condenser = backbone_config.model_type == CondenserConfig.model_type
+        if is_condenser:
+            backbone_config = backbone_config.backbone_config
+        require_family(backbone_config)
+        settings: dict[str, Any] = {"n_head_layers": n_head_layers, "skip_from": skip_from, "late_mlm": late_mlm}
+        config = CondenserConfig(backbone_config, **settings)
+        if is_condenser:
+            model, info = super().from_pretrained(
+                source, config=config, dtype=dtype, output_loading_info=True, **kwargs
+            )
+            missing = {key for key in info["missing_keys"] if not key.startswith(("head.", "mlm_head."))}
+            fresh_mlm = any(key.startswith("mlm_head.") for key in info["missing_keys"])
+        else:
+            masked_lm, info = AutoModelForMaskedLM.from_pretrained(
+                source, dtype=dtype, output_loading_info=True, **kwargs
+            )
+            model = cls._around(masked_lm, settings)
+            prefix = f"{masked_lm.base_model_prefix}."
+            missing = {key for key in info["missing_keys"] if key.startswith(prefix)}
+            fresh_mlm = bool(info["missing_keys"] - missing)
+        if missing:
+            raise InputError(
+                f"'{source}' lacks weights of its encoder ({min(missing)}, ...); it cannot be started from."
+            )
+        if fresh_mlm:
+            logger.warning(
+                f"'{source}' has no MLM head: a fresh one was put on it, so the MLM losses start high; "
+                "train the Condenser stage long enough before the coCondenser stage."
+            )
+        return model
+
+    @classmethod
+    def _around(cls, masked_lm: PreTrainedModel, settings: dict[str, Any]) -> CondenserForPreTraining:
+        """A Condenser whose encoder and MLM head are those of a loaded masked language model."""
+        config = CondenserConfig(masked_lm.config, **settings)
+        config._attn_implementation = masked_lm.config._attn_implementation
+        model = cls._from_config(config, dtype=masked_lm.dtype)
+        weights = {}
+        prefix = f"{masked_lm.base_model_prefix}."
+        for name, value in masked_lm.state_dict().items():
+            inside = name.startswith(prefix)
+            weights[f"condenser.backbone.{name.removeprefix(prefix)}" if inside else f"mlm_head.{name}"] = value
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+        wrong = [key for key in missing if not key.startswith("head.")] + unexpected
+        if wrong:
+            raise InputError(f"The encoder's weights do not fit its configuration ({wrong[0]}, ...).")
+        return model
+
+    @classmethod
+    def from_original(cls, folder: str | Path, skip_from: int = 6, late_mlm: bool = True) -> CondenserForPreTraining:
+        """Convert a checkpoint of the original authors' code; see `conversion.convert_original`."""
+        from .conversion import convert_original
+
+        return convert_original(Path(folder), skip_from, late_mlm)
+
+
+def _hub_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that say where on the Hub something is."""
+    names = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+    return {name: kwargs[name] for name in names if name in kwargs}
+
+
+CondenserModel.register_for_auto_class("AutoModel")
+CondenserForPreTraining.register_for_auto_class("AutoModelForPreTraining")

@@ -1,0 +1,286 @@
+"""Pre-training from a span folder to a checkpoint: what `hf-cocondenser pretrain` runs."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, BertConfig, PreTrainedConfig, PreTrainedTokenizerBase, PrinterCallback
+from transformers.trainer_utils import IntervalStrategy
+
+from hf_cocondenser.checkpoints import last_checkpoint
+from hf_cocondenser.configuration_condenser import CondenserConfig
+from hf_cocondenser.data.collator import CondenserCollator
+from hf_cocondenser.data.dataset import SpanDataset
+from hf_cocondenser.data.store import read_manifest
+from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER, load_tokenizer
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.files import read_json, require_new_folder, write_json
+from hf_cocondenser.hub.export import usable_positions
+from hf_cocondenser.hub.loading import condenser_place, not_only_tensors
+from hf_cocondenser.modeling_condenser import CondenserForPreTraining
+from hf_cocondenser.trainer import CondenserTrainer
+from hf_cocondenser.training_args import CondenserTrainingArguments
+
+logger = logging.getLogger(__name__)
+
+RECORD = "pretraining.json"
+_NEW_BERT = re.compile(r"bert:(\d+)x(\d+)")
+
+
+@dataclass
+class ModelOptions:
+    """How the model is made from what training starts with."""
+
+    n_head_layers: int = field(default=2, metadata={"help": "layers of a new Condenser head; 0: plain MLM, no head"})
+    skip_from: int | None = field(default=None, metadata={"help": "early layers of a new head (default: half of all)"})
+    late_mlm: bool = field(default=True, metadata={"help": "also predict masked tokens from the last layer"})
+    dropout: float | None = field(default=None, metadata={"help": "dropout everywhere (default: the model's own)"})
+    attn_implementation: str | None = field(
+        default=None,
+        metadata={"help": "eager, sdpa or flash_attention_2 (default: eager on CPUs, else transformers')"},
+    )
+    max_length: int = field(default=128, metadata={"help": "tokens of a span, special tokens included"})
+    mlm_probability: float = field(default=0.15, metadata={"help": "share of tokens to predict"})
+
+
+def load_model(
+    start: str | Path, tokenizer: PreTrainedTokenizerBase, options: ModelOptions, *, use_cpu: bool = False
+) -> CondenserForPreTraining:
+    """Make the model that training starts from, with float32 master weights.
+
+    Args:
+        start: a Condenser checkpoint (continued as it is), another encoder checkpoint (gets a fresh head), a JSON
+            configuration of an encoder, or `bert:LAYERSxHIDDEN`; the last two start from random weights.
+        tokenizer: the spans' tokenizer; fresh configurations take vocabulary and padding from it.
+        options: of the model.
+        use_cpu: train on the CPU although there is an accelerator.
+
+    Raises:
+        InputError: `start` cannot be read, its vocabulary is too small, or a setting is out of range.
+    """
+    fresh = _fresh_config(str(start), tokenizer)
+    attention = options.attn_implementation
+    if attention is None and (use_cpu or not torch.accelerator.is_available()):
+        attention = "eager"  # the backward pass of sdpa is slower on CPUs: benchmarks/NOTES.md
+    kwargs: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
+    head: dict[str, Any] = {
+        "n_head_layers": options.n_head_layers, "skip_from": options.skip_from, "late_mlm": options.late_mlm
+    }  # fmt: skip
+    try:
+        if fresh is not None:
+            model = CondenserForPreTraining._from_config(CondenserConfig(fresh, **head), **kwargs)
+        else:
+            kwargs |= condenser_place(start)
+            if AutoConfig.from_pretrained(start, **kwargs).model_type == CondenserConfig.model_type:
+                model = CondenserForPreTraining.from_pretrained(start, dtype=torch.float32, **kwargs)
+            else:
+                model = CondenserForPreTraining.from_backbone(start, dtype=torch.float32, **head, **kwargs)
+    except InputError:
+        raise
+    except UnpicklingError:
+        raise not_only_tensors(start) from None
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"The model '{start}' cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    if fresh is None:
+        _require_same_vocabulary(start, tokenizer)
+    if len(tokenizer) > model.config.vocab_size:
+        raise InputError(
+            f"The spans' tokenizer has {len(tokenizer)} entries, the model '{start}' {model.config.vocab_size}: "
+            "prepare the spans with the model's own tokenizer."
+        )
+    positions = usable_positions(model.get_backbone())
+    if options.max_length > positions:
+        raise InputError(f"max_length is {options.max_length}, but '{start}' takes at most {positions} tokens.")
+    if options.dropout is not None:
+        _set_dropout(model, options.dropout)
+    return model
+
+
+def _fresh_config(start: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig | None:
+    """The configuration of an encoder with random weights, if that is what `start` names."""
+    if match := _NEW_BERT.fullmatch(start):
+        layers, hidden = int(match[1]), int(match[2])
+        if not layers or not hidden or hidden % 64:
+            raise InputError(f"'{start}': there must be a layer, and the hidden size must be a multiple of 64.")
+        config: PreTrainedConfig = BertConfig(
+            num_hidden_layers=layers,
+            hidden_size=hidden,
+            num_attention_heads=hidden // 64,
+            intermediate_size=4 * hidden,
+        )
+    elif start.endswith(".json") and Path(start).is_file():
+        try:
+            config = AutoConfig.from_pretrained(start)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"The configuration '{start}' cannot be used: {' '.join(str(error).split())[:200]}"
+            ) from None
+    elif start.startswith("bert:"):
+        raise InputError(f"'{start}' is no fresh encoder; write bert:LAYERSxHIDDEN, such as bert:4x256.")
+    else:
+        return None
+    config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
+    return config
+
+
+def _require_same_vocabulary(start: str | Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse spans whose ids mean other tokens to the model; a checkpoint without a tokenizer cannot be asked."""
+    files = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "sentencepiece.bpe.model")
+    if Path(start).is_dir() and not any((Path(start) / name).is_file() for name in files):
+        return  # transformers would make up an empty one
+    try:
+        own = load_tokenizer(start)
+    except InputError:
+        return
+    if own.get_vocab() != tokenizer.get_vocab():
+        raise InputError(
+            f"The spans were tokenised with another vocabulary than that of '{start}': prepare them with "
+            f"--tokenizer {start}."
+        )
+
+
+def _set_dropout(model: CondenserForPreTraining, dropout: float) -> None:
+    """Set every dropout, in the modules and in the configuration that is saved."""
+    config = model.config.backbone_config
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "mlp_dropout"):
+        if isinstance(getattr(config, name, None), float):
+            setattr(config, name, dropout)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
+        for name in ("dropout_prob", "attention_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, dropout)
+
+
+def _require_sensible(args: CondenserTrainingArguments, options: ModelOptions) -> None:
+    """Refuse numbers that torch would stop at only after the model is made, or not at all."""
+    least = {
+        "per_device_train_batch_size": 1,
+        "per_device_eval_batch_size": 1,
+        "gradient_accumulation_steps": 1,
+        "dataloader_num_workers": 0,
+        "seed": 0,
+        "weight_decay": 0,
+    }
+    for name, lowest in least.items():
+        if getattr(args, name) < lowest:
+            raise InputError(f"{name} is {getattr(args, name)}; it must be {lowest} or more.")
+    if args.learning_rate <= 0:
+        raise InputError(f"learning_rate is {args.learning_rate}; it must be positive.")
+    if args.max_steps <= 0 and args.num_train_epochs <= 0:
+        raise InputError(f"num_train_epochs is {args.num_train_epochs}; it must be positive, or max_steps given.")
+    if options.max_length < 3:
+        raise InputError(f"max_length is {options.max_length}; two special tokens and a token need 3 or more.")
+    if options.dropout is not None and not 0 <= options.dropout < 1:
+        raise InputError(f"dropout is {options.dropout}; it must be at least 0 and below 1.")
+    for name, wanted in (("remove_unused_columns", False), ("label_smoothing_factor", 0.0)):
+        if getattr(args, name) != wanted:
+            raise InputError(f"{name} is {getattr(args, name)}, which these losses cannot do; leave it out.")
+    if args.train_sampling_strategy != "random":
+        raise InputError(
+            f"train_sampling_strategy is {args.train_sampling_strategy}; batches are drawn at random, leave it out."
+        )
+
+
+def pretrain(
+    start: str | Path,
+    spans: str | Path,
+    args: CondenserTrainingArguments,
+    options: ModelOptions | None = None,
+    *,
+    resume: bool = False,
+    callbacks: list[Any] | None = None,
+) -> CondenserTrainer:
+    """Train one stage (`args.stage`) and save model, tokenizer, trainer state and a record in `args.output_dir`.
+
+    Args:
+        start: see `load_model`.
+        spans: what `prepare` wrote; its held-out documents are evaluated on where `args.eval_strategy` says so.
+        args: training arguments; `seed` is also that of the spans' drawing and the masks.
+        options: of the model and the masks.
+        resume: go on from the last whole checkpoint in the output folder, if there is one.
+        callbacks: more of transformers' `TrainerCallback`s.
+
+    Raises:
+        InputError: an input cannot be used; see `load_model`, `SpanDataset`, `CondenserTrainer`.
+    """
+    options = options or ModelOptions()
+    _require_sensible(args, options)
+    output = Path(args.output_dir)
+    last = last_checkpoint(output) if resume else None
+    if last is None and args.process_index == 0:
+        require_new_folder(output, overwrite=resume, remedy="go on with its run by --resume")
+    manifest = read_manifest(spans)
+    tokenizer = load_tokenizer(Path(spans) / TOKENIZER_FOLDER)
+    pairs = args.stage == "cocondenser"
+    train = SpanDataset(spans, pairs=pairs, seed=args.seed, max_length=options.max_length)
+    held_out = None
+    if args.eval_strategy != IntervalStrategy.NO:
+        held_out = SpanDataset(spans, pairs=pairs, seed=args.seed, max_length=options.max_length, split="evaluation")
+        args.per_device_eval_batch_size = min(args.per_device_eval_batch_size, len(held_out) // args.world_size)
+    torch.manual_seed(args.seed)
+    model = load_model(start, tokenizer, options, use_cpu=args.use_cpu)
+    collator = CondenserCollator(tokenizer, max_length=options.max_length, mlm_probability=options.mlm_probability)
+    trainer = CondenserTrainer(
+        model,
+        args,
+        train_dataset=train,
+        eval_dataset=held_out,
+        data_collator=collator,
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+    if args.disable_tqdm:
+        trainer.remove_callback(PrinterCallback)  # it would print every line of the log, which the record keeps
+    trainer.train(resume_from_checkpoint=last)
+    trainer.save_model()
+    trainer.save_state()
+    if trainer.is_world_process_zero():
+        write_json(output / RECORD, _record(start, spans, manifest, options, trainer))
+        logger.info("The pre-training checkpoint is in '%s'.", output)
+    return trainer
+
+
+def _record(
+    start: str | Path, spans: str | Path, manifest: dict[str, Any], options: ModelOptions, trainer: CondenserTrainer
+) -> dict[str, Any]:
+    """What a model card needs to know of this run."""
+    args, state = trainer.args, trainer.state
+    earlier = Path(start) / RECORD
+    return {
+        "start": str(start),
+        "stage": args.stage,
+        "spans": {"folder": str(spans), **manifest},
+        "options": asdict(options),
+        "optimisation": {
+            name: getattr(args, name)
+            for name in (
+                "learning_rate",
+                "warmup_steps",
+                "weight_decay",
+                "per_device_train_batch_size",
+                "world_size",
+                "gradient_accumulation_steps",
+                "grad_cache",
+                "temperature",
+                "normalize",
+                "bf16",
+                "fp16",
+                "seed",
+            )
+        },
+        "steps": state.global_step,
+        "epochs": state.epoch,
+        "tokens": trainer.tokens_seen,
+        "device": str(args.device),
+        "log": state.log_history,
+        "earlier_stage": read_json(earlier) if earlier.is_file() else None,
+    }

@@ -1,0 +1,224 @@
+"""`run_quickstart`: from raw documents to an evaluated retriever, by the same functions as the other commands."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import set_seed
+
+from hf_cocondenser.data.documents import load_documents
+from hf_cocondenser.data.prepare import prepare_spans
+from hf_cocondenser.data.recipe import SpanRecipe
+from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.files import require_new_folder, write_json, write_text
+from hf_cocondenser.hub.export import save_retriever
+from hf_cocondenser.quickstart.corpus import build_collection
+from hf_cocondenser.quickstart.evaluation import Result, difference, measure
+from hf_cocondenser.quickstart.initial import save_initial_checkpoint
+from hf_cocondenser.quickstart.recipe import FROM_SCRATCH, FROM_WEIGHTS, Recipe, default_minutes
+from hf_cocondenser.quickstart.report import closing_words, format_answers, plot_losses
+from hf_cocondenser.quickstart.threads import fastest_threads
+from hf_cocondenser.quickstart.training import Finetuning, Training, pretrain_stage
+from hf_cocondenser.retrieval.bm25 import BM25Index
+from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
+from hf_cocondenser.retrieval.loading import load_retrieval_data
+from hf_cocondenser.retrieval.runs import Run, write_run
+from hf_cocondenser.retrieval.search import DenseSearcher
+
+logger = logging.getLogger(__name__)
+
+SHORTEST_MINUTES = 1.0
+START_AND_END = 20  # seconds for imports, plots and files
+# A machine may be slower the second time; fine-tuning is cut short then, searching cannot be.
+TUNING_SLACK, SEARCH_SLACK = 1.1, 1.4
+DEMO = {
+    "1": "read a table from a csv file",
+    "2": "shortest path between two nodes of a graph",
+    "3": "solve a system of linear equations",
+}
+
+
+def run_quickstart(
+    output_dir: str | Path,
+    *,
+    minutes: float | None = None,
+    model: str | Path | None = None,
+    corpus: str | Path | None = None,
+    seed: int = 42,
+) -> dict[str, Any]:
+    """Make and evaluate a retriever in a few minutes; `output_dir` gets the retriever, runs, curves and results.json.
+
+    Args:
+        output_dir: a new folder; removed again when something fails or is interrupted.
+        minutes: for everything; by default 10 on a CPU and 2 on a GPU.
+        model: real pre-trained weights to adapt (a Hub id or folder); by default a small BERT is trained from scratch.
+        corpus: own documents, as `load_documents` takes them; by default the installed packages' documentation.
+        seed: of the training; the collection and its splits are always the same.
+
+    Returns:
+        What results.json holds: `table`, `differences`, `trainings`, `collection`, `seconds`.
+
+    Raises:
+        InputError: the documents or the model cannot be used, the folder is there already, or the time is too short.
+    """
+    minutes = default_minutes() if minutes is None else minutes
+    if minutes < SHORTEST_MINUTES:
+        raise InputError(f"{minutes:g} minutes are too short; give the quickstart {SHORTEST_MINUTES:g} or more.")
+    folder = require_new_folder(output_dir, remedy="delete it")
+    set_seed(seed)
+    with _removed_on_failure(folder), fastest_threads():
+        return Road(folder, 60 * minutes, model, corpus, seed).go()
+
+
+@contextmanager
+def _removed_on_failure(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+class Road:
+    """One run: its folder, its clock, and what was made so far."""
+
+    def __init__(
+        self, folder: Path, seconds: float, model: str | Path | None, corpus: str | Path | None, seed: int
+    ) -> None:
+        self.folder = folder
+        self.model = model
+        self.corpus = corpus
+        self.seed = seed
+        self.fresh = model is None
+        self.recipe: Recipe = FROM_SCRATCH if self.fresh else FROM_WEIGHTS
+        self.started = time.perf_counter()
+        self.deadline = self.started + seconds - START_AND_END
+        self.results: list[Result] = []
+        self.stages: dict[str, Training] = {}
+        self.finetunings: dict[str, Training] = {}
+
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.perf_counter()
+
+    def go(self) -> dict[str, Any]:
+        """Go the whole way; return what results.json holds."""
+        collection = self.folder / "collection"
+        counts = build_collection(collection, self.corpus, most=self.recipe.texts, processes=os.cpu_count() or 1)
+        self.test = load_retrieval_data(collection, "test")
+        start = self._prepare(collection)
+        bm25 = self._add("BM25", BM25Index.build(self.test.corpus).search(self.test.queries))
+        tuner = Finetuning(load_retrieval_data(collection, "train"), self.recipe, fresh=self.fresh, seed=self.seed)
+
+        # The baseline comes first: it shows what fine-tuning and searching take, so that pre-training gets the rest.
+        length = self.recipe.text_length
+        unpretrained = save_retriever(start, self.folder / "random", max_length=length) if self.fresh else start
+        before = time.perf_counter()
+        baseline, _ = self._tune_and_search(
+            tuner, unpretrained, "without pre-training", self.recipe.finetuning_share * self.left()
+        )
+        tuning = self.finetunings[baseline.name]
+        searching = SEARCH_SLACK * (time.perf_counter() - before - tuning.seconds)
+        checkpoint = self._pretrain(start, self.left() - searching - TUNING_SLACK * tuning.seconds)
+        encoder = save_retriever(checkpoint, self.folder / "encoder", max_length=length)
+        seconds = self.left() - searching
+        dense, search = self._tune_and_search(tuner, encoder, "with pre-training", seconds, tuning.steps)
+        fused = self._add("BM25 + dense, fused", reciprocal_rank_fusion([bm25.run, dense.run]))
+        shutil.copytree(self.finetunings[dense.name].folder, self.folder / "retriever")
+        differences = {
+            f"{one.name} - {other.name}": difference(one, other)
+            for one, other in ((dense, baseline), (dense, bm25), (fused, bm25), (fused, dense))
+        }
+        return self._finish(counts, differences, search)
+
+    def _prepare(self, collection: Path) -> str | Path:
+        """Tokenise the documents; return what pre-training starts from."""
+        documents = load_documents(collection / "documents.jsonl")
+        recipe = SpanRecipe(
+            target_tokens=self.recipe.span_tokens,
+            min_tokens=self.recipe.shortest_span,
+            short_share=1.0,
+            title="ignore",
+            seed=self.seed,
+        )
+        start: str | Path
+        if self.model is None:
+            logger.info("Training a WordPiece tokenizer of %s tokens.", f"{self.recipe.vocabulary:,}")
+            tokenizer = train_wordpiece(self.test.corpus.values(), self.recipe.vocabulary)
+            start = self.folder / "start"
+            save_initial_checkpoint(start, tokenizer, self.recipe, self.seed)
+        else:
+            tokenizer, start = load_tokenizer(self.model), self.model
+        prepare_spans(documents, tokenizer, self.folder / "spans", recipe, num_proc=os.cpu_count() or 1)
+        return start
+
+    def _pretrain(self, start: str | Path, seconds: float) -> str | Path:
+        shares = {"condenser": self.recipe.condenser_share, "cocondenser": 1 - self.recipe.condenser_share}
+        for stage, share in shares.items():
+            if share:
+                self.stages[stage] = pretrain_stage(
+                    stage,
+                    start,
+                    self.folder / "spans",
+                    self.folder / stage,
+                    self.recipe,
+                    max(share * seconds, 1.0),
+                    fresh=self.fresh,
+                    seed=self.seed,
+                )
+                start = self.stages[stage].folder
+        return start
+
+    def _tune_and_search(
+        self, tuner: Finetuning, start: str | Path, name: str, seconds: float, steps: int | None = None
+    ) -> tuple[Result, DenseSearcher]:
+        folder = self.folder / "finetuning" / name.replace(" ", "-")
+        seconds = max(seconds, 1.0)
+        self.finetunings[name], model = tuner.run(start, folder, f"fine-tuning {name}", seconds, steps)
+        search = DenseSearcher.build(model, self.test.corpus, show_progress=True)
+        return self._add(name, search.search(self.test.queries)), search
+
+    def _add(self, name: str, run: Run) -> Result:
+        """Measure a run on the held-out queries and keep it."""
+        result = measure(name, self.test, run)
+        (self.folder / "runs").mkdir(exist_ok=True)
+        write_run(self.folder / "runs" / f"{'-'.join(name.replace(',', '').split())}.trec", run)
+        logger.info("%s: %s", name, ", ".join(f"{m} {figure['mean']:.3f}" for m, figure in result.figures.items()))
+        self.results.append(result)
+        return result
+
+    def _finish(self, counts: dict[str, Any], differences: dict[str, Any], search: DenseSearcher) -> dict[str, Any]:
+        """Write curves and results; put the table, the answers and the way on into the record."""
+        plot_losses(self.folder / "losses.png", self.stages, self.finetunings)
+        asked = DEMO if self.corpus is None else dict(list(self.test.queries.items())[:3])
+        record = {
+            "collection": counts,
+            "table": {result.name: result.figures for result in self.results},
+            "differences": differences,
+            "trainings": {name: run.summary() for name, run in (self.stages | self.finetunings).items()},
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "device": "cuda" if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads",
+            "seconds": round(time.perf_counter() - self.started, 1),
+        }
+        write_json(self.folder / "results.json", record)
+        text = closing_words(
+            self.folder,
+            self.results,
+            differences,
+            format_answers(asked, search.search(asked, 3), self.test.corpus),
+            record,
+        )
+        write_text(self.folder / "README.md", text)
+        return record

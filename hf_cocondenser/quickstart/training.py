@@ -1,0 +1,143 @@
+"""The trainings of the quickstart, each as long as the clock allows: pre-training stages and fine-tuning."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.mining import bm25_pool
+from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.finetuning.training import RETRIEVER, train_round
+from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.pretraining import ModelOptions, pretrain
+from hf_cocondenser.quickstart.recipe import Recipe
+from hf_cocondenser.quickstart.schedule import ENDLESS, TimedSchedule
+from hf_cocondenser.retrieval.collection import RetrievalData
+from hf_cocondenser.retrieval.encode import resolve_precision
+from hf_cocondenser.training_args import CondenserTrainingArguments
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+LogHistory = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training left behind: its result's folder, what it took, and the trainer's log."""
+
+    folder: Path
+    steps: int
+    seconds: float
+    log: LogHistory
+
+    def summary(self) -> dict[str, Any]:
+        """Steps, seconds and tokens, for the record."""
+        speeds = [line["tokens_per_second"] for line in self.log if "tokens_per_second" in line]
+        summary: dict[str, Any] = {"steps": self.steps, "seconds": round(self.seconds, 1)}
+        return summary | ({"tokens_per_second": round(sum(speeds) / len(speeds))} if speeds else {})
+
+
+def pretrain_stage(
+    stage: str,
+    start: str | Path,
+    spans: Path,
+    output_dir: Path,
+    recipe: Recipe,
+    seconds: float,
+    *,
+    fresh: bool,
+    seed: int,
+) -> Training:
+    """Run one pre-training stage for `seconds`.
+
+    Args:
+        stage: `condenser` or `cocondenser`.
+        start: a checkpoint, or the configuration of a fresh encoder.
+        spans: the prepared documents.
+        output_dir: becomes the pre-training checkpoint.
+        recipe: batch, rates, head.
+        seconds: from the first step on.
+        fresh: the encoder began with random weights: its dot products must be scaled.
+        seed: of everything random.
+    """
+    on_cpu = not torch.cuda.is_available()
+    device = torch.device("cpu" if on_cpu else "cuda")
+    args = CondenserTrainingArguments(
+        output_dir=str(output_dir),
+        stage=stage,
+        grad_cache=False,
+        chunk_tokens=recipe.chunk_tokens,
+        temperature=recipe.temperature() if fresh else 1.0,
+        per_device_train_batch_size=recipe.pretraining_batch,
+        learning_rate=recipe.condenser_rate if stage == "condenser" else recipe.cocondenser_rate,
+        max_steps=ENDLESS,
+        bf16=resolve_precision("auto", device) == "bfloat16",
+        use_cpu=on_cpu,
+        seed=seed,
+        disable_tqdm=True,
+        report_to="none",
+        save_strategy="no",
+        dataloader_pin_memory=not on_cpu,
+    )
+    schedule = TimedSchedule(stage, seconds)
+    options = ModelOptions(
+        n_head_layers=recipe.head_layers, late_mlm=recipe.late_mlm, max_length=recipe.span_tokens + 2
+    )
+    pretrain(start, spans, args, options, callbacks=[schedule])
+    return Training(output_dir, schedule.steps, schedule.used, schedule.log)
+
+
+class Finetuning:
+    """Fine-tuning from several starting points on the same queries and the same BM25 negatives.
+
+    Args:
+        data: training queries, judgements and corpus.
+        recipe: batch, rate, lengths.
+        fresh: the encoder began with random weights.
+        seed: of everything random.
+    """
+
+    def __init__(self, data: RetrievalData, recipe: Recipe, *, fresh: bool, seed: int) -> None:
+        self.config = FinetuneConfig(
+            rounds=1,
+            max_steps=ENDLESS,
+            batch_size=min(recipe.finetuning_batch, len(data.queries)),
+            negatives_per_query=recipe.negatives,
+            chunk_tokens=recipe.chunk_tokens,
+            learning_rate=recipe.finetuning_rate,
+            temperature=str(recipe.temperature()) if fresh else "auto",
+            query_length=recipe.query_length,
+            passage_length=recipe.text_length,
+            attention="eager" if not torch.cuda.is_available() else None,
+            evaluations=0,
+            seed=seed,
+        )
+        pools = [bm25_pool(data, MiningConfig(), seed)[0]] if recipe.negatives else []
+        relevant = relevant_documents(data.qrels)
+        self.training_set = TrainingSet(data.queries, data.corpus, relevant, pools, recipe.negatives, seed)
+
+    def run(
+        self, start: str | Path, output_dir: Path, name: str, seconds: float, steps: int | None = None
+    ) -> tuple[Training, SentenceTransformer]:
+        """Fine-tune from `start` for `seconds`, or `steps` if these are done earlier; return the retriever, too.
+
+        Args:
+            start: a retriever or plain checkpoint.
+            output_dir: holds the new one in `retriever`.
+            name: what the progress bar says.
+            seconds: from the first step on.
+            steps: at most.
+        """
+        output_dir.mkdir(parents=True)
+        schedule = TimedSchedule(name, seconds, steps)
+        model = load_starting_point(start, output_dir, self.config)
+        train_round(model, self.training_set, None, output_dir, self.config, schedule)
+        return Training(output_dir / RETRIEVER, schedule.steps, schedule.used, schedule.log), model

@@ -1,0 +1,148 @@
+"""Answering queries on a corpus: the whole of `hf-cocondenser search`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.files import require_new_folder
+from hf_cocondenser.retrieval.bm25 import BM25Index
+from hf_cocondenser.retrieval.corpora import load_corpus, load_queries
+from hf_cocondenser.retrieval.distributed import launched_processes, local_device
+from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
+from hf_cocondenser.retrieval.loading import load_retrieval_data
+from hf_cocondenser.retrieval.parquet import write_embeddings
+from hf_cocondenser.retrieval.retriever import load_retriever
+from hf_cocondenser.retrieval.runs import Run, ranked
+from hf_cocondenser.retrieval.search import DenseSearcher
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_FUSED_DEPTH = 100  # of each list: deeper hits weigh less than 1 / 160
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What was asked and found.
+
+    Attributes:
+        queries: query id -> text.
+        run: the hits.
+        corpus: document id -> text with title.
+        titles: document id -> title.
+    """
+
+    queries: dict[str, str]
+    run: Run
+    corpus: dict[str, str]
+    titles: dict[str, str]
+
+    def hits(self, query: str) -> list[tuple[str, float]]:
+        """Documents and scores of a query, best first."""
+        return ranked(self.run.get(query, {}))
+
+    def body(self, document: str) -> str:
+        """A document's text without its title."""
+        return self.corpus[document][len(self.titles.get(document, "")) :].lstrip()
+
+
+def search_corpus(
+    model: str | Path | SentenceTransformer,
+    corpus: str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    split: str = "auto",
+    queries: Sequence[str] = (),
+    queries_file: str | Path | None = None,
+    k: int = 10,
+    hybrid: bool = False,
+    bm25_language: str = "auto",
+    precision: str = "auto",
+    cache_dir: str | Path | None = None,
+    index: str | None = None,
+    index_parameters: str | None = None,
+    milvus: str | None = None,
+    parquet_dir: str | Path | None = None,
+) -> Searched | None:
+    """Search a corpus, or a judged collection with its own queries.
+
+    Under torchrun or accelerate launch the processes share the encoding; they need `cache_dir`.
+
+    Args:
+        model: a retriever, or where it is.
+        corpus: documents, see `load_corpus`.
+        data: instead of `corpus`: a judged collection.
+        split: which of its queries.
+        queries: query texts (their ids are 1, 2...).
+        queries_file: more of them, see `load_queries`.
+        k: documents for each query.
+        hybrid: fuse with BM25.
+        bm25_language: see `BM25Index.build`.
+        precision: `auto`, `float32` or `bfloat16`.
+        cache_dir: folder for embeddings and index; without queries it is only filled.
+        index: FAISS factory string; None searches exactly.
+        index_parameters: the index's search parameters.
+        milvus: search over Milvus at this address; `index` is then Milvus' index type.
+        parquet_dir: new folder to write the embeddings to as a Parquet data set.
+
+    Returns:
+        What was found; None in every process but the first.
+
+    Raises:
+        InputError: something named is not there or does not fit, or there is nothing to do.
+    """
+    if k < 1:
+        raise InputError(f"{k} documents were asked for each query; ask for at least one.")
+    asked = {str(number): text for number, text in enumerate(queries, start=1)}
+    if queries_file is not None:
+        if asked:
+            raise InputError("Give queries or a file of queries, not both.")
+        asked = load_queries(queries_file)
+    same_ids = False
+    if data is not None:
+        collection = load_retrieval_data(data, split)
+        texts, titles, same_ids = collection.corpus, collection.titles, collection.protocol.exclude_same_id
+        asked = asked or collection.queries
+    else:
+        assert corpus is not None, "name a corpus or a data set"
+        texts, titles = load_corpus(corpus)
+    if not asked and cache_dir is None and parquet_dir is None and milvus is None:
+        raise InputError(
+            "There is no query; give some, or say where the embeddings should go to only encode the corpus."
+        )
+    if parquet_dir is not None:
+        require_new_folder(parquet_dir)
+    with launched_processes() as processes:
+        if processes.world_size > 1 and cache_dir is None:
+            raise InputError("Several processes share their work through a folder: name one with --cache-dir.")
+        if isinstance(model, str | Path):
+            model = load_retriever(model, device=local_device())
+        searcher = DenseSearcher.build(
+            model,
+            texts,
+            cache_dir=cache_dir,
+            index=index if processes.rank == 0 else None,
+            index_parameters=index_parameters,
+            milvus=milvus if processes.rank == 0 else None,
+            precision=precision,
+            show_progress=processes.rank == 0,
+        )
+        if processes.rank:
+            return None
+    if parquet_dir is not None:
+        vectors = searcher.vectors
+        if vectors is None:  # all of them are in Milvus
+            vectors = searcher.encoder.encode(list(texts.values()), show_progress=True)
+        write_embeddings(parquet_dir, searcher.ids, vectors, texts, titles, show_progress=True)
+    depth = max(k, _FUSED_DEPTH) if hybrid else k
+    run = searcher.search(asked, depth, exclude_same_id=same_ids)
+    if hybrid and asked:
+        bm25 = BM25Index.build(texts, language=bm25_language).search(asked, depth + same_ids)
+        if same_ids:
+            bm25 = {query: {d: s for d, s in hits.items() if d != query} for query, hits in bm25.items()}
+        run = reciprocal_rank_fusion([bm25, run], depth=k)
+    return Searched(asked, run, texts, titles)

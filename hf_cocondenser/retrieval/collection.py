@@ -1,0 +1,216 @@
+"""A retrieval data set in memory, cleaned, with counts of everything that was unusual."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.retrieval.protocols import DEFAULT, Protocol
+from hf_cocondenser.retrieval.runs import Qrels
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query as a source gives it; `answers` are strings that a passage must hold (question answering)."""
+
+    id: str
+    text: str
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document as a source gives it."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RetrievalData:
+    """A corpus, the queries of one split and their judgements.
+
+    Attributes:
+        name: what to call it in tables.
+        split: the split of the judgements; None when all queries were loaded without judgements.
+        corpus: document id -> "title text" (BEIR's rule: joined by a blank, stripped).
+        queries: query id -> text, of the judged queries (of all queries when `split` is None).
+        qrels: query id -> document id -> relevance; zeros are kept. (Empty for each query where there are only answers.)
+        titles: document id -> title, of the documents that have one (it stands at the head of their corpus text).
+        answers: query id -> answer strings, where the source has them.
+        counts: how many of what was loaded, dropped or unusual.
+        protocol: the rules to evaluate by.
+    """
+
+    name: str
+    split: str | None
+    corpus: dict[str, str]
+    queries: dict[str, str]
+    qrels: Qrels
+    titles: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    protocol: Protocol = DEFAULT
+
+    def body(self, document: str) -> str:
+        """A document's text without its title."""
+        return self.corpus[document][len(self.titles.get(document, "")) :].lstrip()
+
+    def corpus_hash(self) -> str:
+        """A hash of every document's id and text, in order."""
+        return hash_texts(self.corpus.items())
+
+
+def hash_texts(pairs: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 (hex) of ids and texts in order."""
+    digest = hashlib.sha256()
+    for name, text in pairs:
+        for part in (name, text):
+            encoded = part.encode("utf-8", "surrogatepass")
+            digest.update(len(encoded).to_bytes(8, "little"))
+            digest.update(encoded)
+    return digest.hexdigest()
+
+
+def assemble(
+    name: str,
+    split: str | None,
+    documents: Iterable[Document],
+    queries: Iterable[Query],
+    judgements: Iterable[tuple[str, str, int]] | None,
+    protocol: Protocol = DEFAULT,
+) -> RetrievalData:
+    """Put a data set together, dropping what cannot be used and counting it.
+
+    Args:
+        name: what to call it.
+        split: the split of `judgements`; None keeps all queries and takes no judgements.
+        documents: title and text are joined by a blank, and stripped (BEIR's rule).
+        queries: all queries.
+        judgements: (query id, document id, relevance); None where there are only answers to look for in passages.
+        protocol: the rules to evaluate by.
+
+    Raises:
+        InputError: the corpus is empty, an id stands for two different texts, or no judgement names a known query and
+            document.
+    """
+    corpus, titles, counts = collect_documents(name, documents)
+    answers: dict[str, tuple[str, ...]] = {}
+
+    def query_pairs() -> Iterator[tuple[str, str]]:
+        for query in queries:
+            if query.answers:
+                answers[query.id] = query.answers
+            yield query.id, query.text
+
+    texts = _unique(query_pairs(), f"queries of '{name}'", counts, "duplicate_queries")
+    qrels: Qrels = {}
+    if split is not None and judgements is None:
+        texts = {query: texts[query] for query in answers}
+        qrels = {query: {} for query in texts}
+    elif split is not None and judgements is not None:
+        qrels = _clean_judgements(name, split, judgements, corpus, texts, counts)
+        texts = {query: texts[query] for query in qrels}
+        answers = {query: answers[query] for query in qrels if query in answers}
+    counts["queries"] = len(texts)
+    counts["empty_queries"] = sum(not text.strip() for text in texts.values())
+    _log_counts(name, split, counts)
+    return RetrievalData(name, split, corpus, texts, qrels, titles, answers, counts, protocol)
+
+
+def collect_documents(
+    name: str, documents: Iterable[Document]
+) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
+    """Put a corpus together: id -> text with title, id -> title, and counts.
+
+    Raises:
+        InputError: it is empty, or an id stands for two different texts.
+    """
+    counts: dict[str, int] = {}
+    titles: dict[str, str] = {}
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for document in documents:
+            if title := document.title.strip():
+                titles[document.id] = title
+            yield document.id, f"{document.title} {document.text}".strip()
+
+    corpus = _unique(pairs(), f"documents of '{name}'", counts, "duplicate_documents")
+    if not corpus:
+        raise InputError(f"The corpus of '{name}' is empty.")
+    counts["documents"] = len(corpus)
+    counts["empty_documents"] = sum(not text for text in corpus.values())
+    return corpus, titles, counts
+
+
+def _unique(pairs: Iterable[tuple[str, str]], what: str, counts: dict[str, int], counter: str) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    counts[counter] = 0
+    for name, text in pairs:
+        if name not in texts:
+            texts[name] = text
+        elif texts[name] == text:
+            counts[counter] += 1
+        else:
+            raise InputError(f"The {what} have two different texts under the id '{name}'; give each its own id.")
+    return texts
+
+
+def _clean_judgements(
+    name: str,
+    split: str,
+    judgements: Iterable[tuple[str, str, int]],
+    corpus: dict[str, str],
+    queries: dict[str, str],
+    counts: dict[str, int],
+) -> Qrels:
+    qrels: Qrels = {}
+    names = (
+        "judgements",
+        "judgements_of_unknown_queries",
+        "judgements_of_unknown_documents",
+        "repeated_judgements",
+        "zero_judgements",
+        "graded_judgements",
+    )
+    counts.update(dict.fromkeys(names, 0))
+    example = ("", "")
+    total = 0
+    for query, document, relevance in judgements:
+        total += 1
+        if query not in queries:
+            counts["judgements_of_unknown_queries"] += 1
+            example = example if example[0] else ("query", query)
+            continue
+        if document not in corpus:
+            counts["judgements_of_unknown_documents"] += 1
+            example = example if example[0] else ("document", document)
+            continue
+        judged = qrels.setdefault(query, {})
+        counts["repeated_judgements"] += document in judged
+        judged[document] = relevance  # the last one counts, as in trec_eval's readers
+    relevances = [relevance for judged in qrels.values() for relevance in judged.values()]
+    counts["judgements"] = len(relevances)
+    counts["zero_judgements"] = sum(relevance <= 0 for relevance in relevances)
+    counts["graded_judgements"] = sum(relevance > 1 for relevance in relevances)
+    counts["queries_without_relevant"] = sum(max(judged.values()) <= 0 for judged in qrels.values())
+    if not total:
+        raise InputError(f"The '{split}' judgements of '{name}' are empty.")
+    if not qrels:
+        raise InputError(
+            f"None of the {total} '{split}' judgements of '{name}' names a known query and document"
+            f" (for example the {example[0]} '{example[1]}'); check that corpus, queries and qrels belong together."
+        )
+    return qrels
+
+
+def _log_counts(name: str, split: str | None, counts: dict[str, int]) -> None:
+    always = {"documents", "queries", "judgements"}
+    parts = [f"{value:,} {key.replace('_', ' ')}" for key, value in counts.items() if value or key in always]
+    logger.info("%s%s: %s", name, f" ({split})" if split else "", ", ".join(parts))

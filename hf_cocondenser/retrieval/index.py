@@ -1,0 +1,212 @@
+"""FAISS indexes by factory string, tied to the retriever and corpus whose vectors they hold."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from tqdm.auto import tqdm
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.files import output_folder, read_json, write_json
+from hf_cocondenser.retrieval.topk import Matrix, normalized
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+_BLOCK = 65536  # rows added at a time
+_TRAINING_ROWS = 262144
+_RESCORED = 10  # candidates per hit that a compressed index gives for exact re-scoring
+
+
+@dataclass
+class FaissIndex:
+    """An inner-product index over the rows of a matrix.
+
+    Attributes:
+        index: the FAISS index.
+        manifest: factory string, dimension, rows, whether the vectors were normalised, and what `build` was told they
+            are of.
+    """
+
+    index: Any
+    manifest: dict[str, Any]
+
+    @classmethod
+    def build(
+        cls,
+        vectors: Matrix,
+        factory: str = "Flat",
+        *,
+        cosine: bool = False,
+        source: dict[str, Any] | None = None,
+        seed: int = 0,
+        show_progress: bool = False,
+    ) -> FaissIndex:
+        """Train an index on a sample of the vectors and add all of them, in blocks.
+
+        Args:
+            vectors: shape (n, d); may be memory-mapped.
+            factory: FAISS's factory string: `Flat`, `HNSW32`, `IVF1024,Flat`, `IVF4096,PQ48`, `OPQ48,IVF4096,PQ48`...
+            cosine: normalise the vectors (and later the queries).
+            source: what the vectors are of, for the manifest (the embeddings' own manifest).
+            seed: of the training sample.
+            show_progress: show a bar.
+
+        Raises:
+            InputError: the factory string is wrong, or there are too few vectors for it, or none.
+        """
+        count, dimension = vectors.shape
+        if not count:
+            raise InputError("There are no vectors to index.")
+        try:
+            index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+        except RuntimeError as error:
+            raise InputError(
+                f"FAISS does not take the index '{factory}' for {dimension} dimensions: {_reason(error)}"
+            ) from None
+        if not index.is_trained:
+            rows = np.random.default_rng(seed).permutation(count)[:_TRAINING_ROWS]
+            sample = np.asarray(vectors[np.sort(rows)], dtype=np.float32)
+            try:
+                index.train(normalized(sample) if cosine else sample)
+            except RuntimeError as error:
+                raise InputError(
+                    f"The index '{factory}' cannot be trained on {count} vectors: {_reason(error)}; take a smaller one."
+                ) from None
+        for start in tqdm(range(0, count, _BLOCK), desc=f"Indexing ({factory})", disable=not show_progress):
+            block = np.asarray(vectors[start : start + _BLOCK], dtype=np.float32)
+            index.add(normalized(block) if cosine else np.ascontiguousarray(block))
+        manifest = {
+            "format": FORMAT,
+            "factory": factory,
+            "dimension": dimension,
+            "rows": count,
+            "cosine": cosine,
+            "source": source or {},
+        }
+        return cls(index, manifest)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether its scores and hits are those of exact search."""
+        return str(self.manifest["factory"]) == "Flat"
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the index with its manifest.
+
+        Raises:
+            InputError: the folder is not empty and `overwrite` is false.
+        """
+        with output_folder(folder, overwrite) as path:
+            faiss.write_index(self.index, str(path / "index.faiss"))
+            write_json(path / "manifest.json", self.manifest)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, source: dict[str, Any] | None = None, cosine: bool | None = None
+    ) -> FaissIndex:
+        """Read an index.
+
+        Args:
+            folder: where it is.
+            source: the embeddings' manifest that it must be of.
+            cosine: whether its vectors must be normalised.
+
+        Raises:
+            InputError: there is none, it cannot be read, or it was made from other embeddings.
+        """
+        folder = Path(folder)
+        manifest = read_json(folder / "manifest.json")
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "factory" not in manifest:
+            raise InputError(f"'{folder}' does not hold an index written by this version.")
+        for key, what in (("retriever", "by another retriever"), ("corpus", "of another corpus")):
+            if source is not None and manifest["source"].get(key) != source.get(key):
+                raise InputError(f"The index in '{folder}' was made from embeddings {what}; build it anew.")
+        if cosine is not None and manifest["cosine"] != cosine:
+            made = "cosine" if manifest["cosine"] else "dot products"
+            raise InputError(f"The index in '{folder}' was made for {made}; build it anew for this score function.")
+        try:
+            index = faiss.read_index(str(folder / "index.faiss"))
+        except RuntimeError as error:
+            raise InputError(f"The index in '{folder}' cannot be read: {_reason(error)}; build it anew.") from None
+        if (index.d, index.ntotal) != (manifest["dimension"], manifest["rows"]):
+            raise InputError(f"The index in '{folder}' does not fit its manifest; build it anew.")
+        return cls(index, manifest)
+
+    def search(
+        self, queries: np.ndarray, k: int, *, rescore: Matrix | None = None, parameters: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Search; with `rescore`, ten times as many candidates are scored exactly and the best kept.
+
+        Args:
+            queries: float32, shape (q, d).
+            k: hits per query.
+            rescore: the vectors that were indexed.
+            parameters: FAISS's own, for example `nprobe=64` or `efSearch=256` (otherwise a cautious choice).
+
+        Returns:
+            Scores float32 and rows int64, shape (q, k); a row of -1 is no hit.
+
+        Raises:
+            InputError: the dimensions differ, or the parameters are not those of this index.
+        """
+        if queries.shape[1] != self.manifest["dimension"]:
+            raise InputError(
+                f"The queries have {queries.shape[1]} dimensions and the index {self.manifest['dimension']};"
+                f" they must come from the same retriever."
+            )
+        queries = normalized(queries) if self.manifest["cosine"] else np.ascontiguousarray(queries, dtype=np.float32)
+        _set_parameters(self.index, parameters)
+        rows_there = self.manifest["rows"]
+        if rescore is None or self.is_exact:
+            return self.index.search(queries, min(k, rows_there))
+        _, candidates = self.index.search(queries, min(_RESCORED * k, rows_there))
+        return _rescored(queries, candidates, rescore, min(k, rows_there), cosine=self.manifest["cosine"])
+
+
+def _rescored(
+    queries: np.ndarray, candidates: np.ndarray, vectors: Matrix, k: int, *, cosine: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    rows = np.full((len(queries), k), -1, dtype=np.int64)
+    for number, (query, found) in enumerate(zip(queries, candidates, strict=True)):
+        found = np.sort(found[found >= 0])  # ascending, so that a stable sort orders equal scores by row
+        block = np.asarray(vectors[found], dtype=np.float32)
+        values = (normalized(block) if cosine else block) @ query
+        best = np.argsort(-values, kind="stable")[:k]
+        scores[number, : len(best)], rows[number, : len(best)] = values[best], found[best]
+    return scores, rows
+
+
+def _set_parameters(index: Any, parameters: str | None) -> None:
+    """The caller's parameters, or: an eighth of the cells but at least 8, and a wide beam for graphs."""
+    space: Any = faiss.ParameterSpace()
+    if parameters:
+        try:
+            space.set_index_parameters(index, parameters)
+        except RuntimeError as error:
+            raise InputError(f"The index does not take the parameters '{parameters}': {_reason(error)}") from None
+        return
+    core = faiss.extract_index_ivf(index) if _has_cells(index) else None
+    if core is not None:
+        core.nprobe = min(core.nlist, max(8, core.nlist // 8))
+    base = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+    if hasattr(base, "hnsw"):
+        base.hnsw.efSearch = 256
+
+
+def _has_cells(index: Any) -> bool:
+    try:
+        return faiss.extract_index_ivf(index) is not None
+    except RuntimeError:
+        return False
+
+
+def _reason(error: Exception) -> str:
+    """The last part of FAISS's message, without its file names."""
+    return " ".join(str(error).rsplit(": ", 1)[-1].split()) or "no reason given"

@@ -1,0 +1,113 @@
+"""Loading a retriever, and the score function it was made for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.files import read_json
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+SCORE_FUNCTIONS = ("dot", "cosine")
+
+
+def load_retriever(name_or_path: str | Path, device: str | None = None) -> SentenceTransformer:
+    """Load a retriever: a sentence-transformers folder or Hub repository.
+
+    Raises:
+        InputError: nothing is there, or it is a bare checkpoint or a Condenser pre-training checkpoint, which has no
+            pooling and score function of its own.
+    """
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+
+    path = Path(name_or_path)
+    if path.is_dir():
+        _refuse_bare_checkpoint(path)
+    elif path.exists():
+        raise InputError(f"'{path}' is a file; name the folder of a retriever.")
+    try:
+        return SentenceTransformer(str(name_or_path), device=device)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"The retriever '{name_or_path}' cannot be loaded: {reason}") from None
+
+
+def score_function(model: SentenceTransformer, wanted: str | None = None, *, force: bool = False) -> str:
+    """The score function to search with: the retriever's own.
+
+    Args:
+        model: the retriever.
+        wanted: `dot` or `cosine`, when the caller asks for one.
+        force: allow one that the retriever was not made for.
+
+    Raises:
+        InputError: the retriever is compared by a distance, or `wanted` is not its own and `force` is false.
+    """
+    own = str(model.similarity_fn_name)
+    if own not in SCORE_FUNCTIONS:
+        raise InputError(f"The retriever compares by '{own}'; only {' and '.join(SCORE_FUNCTIONS)} can be searched.")
+    if wanted is None or wanted == own:
+        return own
+    if wanted not in SCORE_FUNCTIONS:
+        raise InputError(f"The score function '{wanted}' is not known; there are {', '.join(SCORE_FUNCTIONS)}.")
+    if not force and not _gives_unit_vectors(model):
+        raise InputError(
+            f"The retriever was made for '{own}' and '{wanted}' was asked for, which gives wrong results;"
+            f" leave the score function out, or add --force to do it all the same."
+        )
+    return wanted
+
+
+def _gives_unit_vectors(model: SentenceTransformer) -> bool:
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    return isinstance(model[len(model) - 1], Normalize)
+
+
+def _refuse_bare_checkpoint(path: Path) -> None:
+    if (path / "modules.json").is_file():
+        return
+    if not (path / "config.json").is_file():
+        raise InputError(f"'{path}' is not a retriever: it has neither modules.json nor config.json.")
+    export = f"write a retriever with `hf-cocondenser export {path} --output-dir DIR` and name that folder."
+    if read_json(path / "config.json").get("model_type") == "condenser":
+        raise InputError(f"'{path}' is a Condenser pre-training checkpoint, not a retriever; {export}")
+    raise InputError(
+        f"'{path}' is a bare checkpoint without modules.json, so its pooling and score are unknown; {export}"
+    )
+
+
+def fingerprint(model: SentenceTransformer) -> str:
+    """A hash of everything that a vector depends on: weights, modules, tokenizer, prompts, lengths."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if ".pooler." in name:
+            continue  # not used; BERT-like checkpoints saved without one get a new random one at every loading
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    settings = {
+        "modules": [[type(module).__name__, _module_settings(module)] for module in model],
+        "prompts": model.prompts,
+        "default_prompt": model.default_prompt_name,
+        "max_seq_length": model.max_seq_length,
+        "truncate_dim": model.truncate_dim,
+    }
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    digest.update(backend.to_str().encode() if backend is not None else repr(model.tokenizer).encode())
+    return digest.hexdigest()
+
+
+def _module_settings(module: Any) -> Any:
+    return module.get_config_dict() if hasattr(module, "get_config_dict") else {}

@@ -1,0 +1,230 @@
+"""What users get wrong: one sentence, exit status 2, nothing half-written, nothing of theirs lost."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from hf_cocondenser.cli.main import main
+
+SENTENCE = "The {} whale of number {} swims in the cold sea and eats a lot of krill every single day."
+TINY = ("--per-device-train-batch-size", "4", "--max-steps", "1", "--report-to", "none", "--stage", "condenser")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """Documents, spans, a pre-training checkpoint and a small BEIR folder, made by the commands."""
+    folder = tmp_path_factory.mktemp("made")
+    rows = [
+        {"_id": f"d{n}", "text": " ".join(SENTENCE.format(word, n) for word in ("blue", "grey", "white", "old"))}
+        for n in range(12)
+    ]
+    documents = folder / "documents.jsonl"
+    documents.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    data = folder / "data"
+    (data / "qrels").mkdir(parents=True)
+    shutil.copy(documents, data / "corpus.jsonl")
+    queries = [{"_id": f"q{n}", "text": f"whale number {n}"} for n in range(12)]
+    (data / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)), encoding="utf-8")
+    for split in ("train", "test"):
+        lines = [f"q{n}\td{n}\t1" for n in range(12)]
+        (data / "qrels" / f"{split}.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n")
+    spans, checkpoint = str(folder / "spans"), str(folder / "checkpoint")
+    assert (
+        main(["prepare", str(documents), "--train-tokenizer", "150", "--target-tokens", "30", "--output-dir", spans])
+        == 0
+    )
+    start = ["pretrain", "bert:2x64", "--spans", spans, "--output-dir", checkpoint]
+    assert main([*start, *TINY, "--save-strategy", "no"]) == 0
+    assert main(["export", checkpoint, "--output-dir", str(folder / "retriever")]) == 0
+    return folder
+
+
+def refused(capfd: pytest.CaptureFixture[str], *argv: object) -> str:
+    """Run a command that must be refused; returns its sentence."""
+    capfd.readouterr()
+    status = main([str(value) for value in argv])
+    error = capfd.readouterr().err
+    assert status == 2, error
+    assert "Traceback" not in error
+    sentences = [line for line in error.splitlines() if f"hf-cocondenser {argv[0]}: error:" in line]
+    assert len(sentences) == 1, error
+    return sentences[0]
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"", "is empty"),
+        (b'{"text": "a"}\n{"text": ["b"]}\n{"text": 7}\n', "other things than text"),
+        ('{"text": "caf\xe9"}\n'.encode("latin-1"), "cannot be read ('utf-8'"),
+        (b'{"text": "a"}\n{"text": \n', "line 2 is not valid JSON"),
+        (b'{"name": "a"}\n', "name the one with the text"),
+    ],
+    ids=["empty", "mixed", "latin-1", "broken", "column"],
+)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_documents_that_cannot_be_read(made, tmp_path, capfd, content, said, streaming):
+    source = tmp_path / "source.jsonl"
+    source.write_bytes(content)
+    flags = ["--streaming"] if streaming else []
+    command = ("prepare", source, "--tokenizer", made / "spans", "--output-dir", tmp_path / "out")
+    assert said in refused(capfd, *command, *flags)
+    assert [path.name for path in tmp_path.iterdir()] == ["source.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (("--learning-rate", "-1e-3"), "learning_rate is -0.001"),
+        (("--learning-rate", "0"), "learning_rate is 0.0"),
+        (("--dropout", "2"), "dropout is 2.0"),
+        (("--max-length", "2"), "max_length is 2"),
+        (("--mlm-probability", "2"), "mlm_probability is 2.0"),
+        (("--temperature", "0"), "temperature is 0.0"),
+        (("--per-device-train-batch-size", "0"), "per_device_train_batch_size is 0"),
+        (("--gradient-accumulation-steps", "0"), "gradient_accumulation_steps is 0"),
+        (("--dataloader-num-workers", "-1"), "dataloader_num_workers is -1"),
+        (("--seed", "-1"), "seed is -1"),
+        (("--max-steps", "0", "--num-train-epochs", "0"), "num_train_epochs is 0.0"),
+        (("--remove-unused-columns",), "remove_unused_columns"),
+        (("--label-smoothing-factor", "0.1"), "label_smoothing_factor"),
+        (("--train-sampling-strategy", "group_by_length"), "train_sampling_strategy"),
+        (("--deepspeed", "nothing.json"), "deepspeed"),
+    ],
+)
+def test_pretraining_options_out_of_range(made, tmp_path, capfd, flags, said):
+    out = tmp_path / "out"
+    assert said in refused(capfd, "pretrain", made / "checkpoint", "--spans", made / "spans", *TINY, *flags,
+                           "--output-dir", out)  # fmt: skip
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("bert:2", "bert:LAYERSxHIDDEN"),
+        ("bert:0x64", "there must be a layer"),
+        ("list.json", "cannot be used"),
+        ("unknown.json", "cannot be used"),
+        ("truncated", "cannot be loaded"),
+        ("headless", "lacks its Condenser head"),
+        ("pickled", "holds other things than tensors"),
+    ],
+)
+def test_starting_points_that_cannot_be_used(made, tmp_path, capfd, name, said):
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "unknown.json").write_text('{"model_type": "nothing"}')
+    start = name if name.startswith("bert:") else tmp_path / name
+    if "." not in name and ":" not in name:
+        shutil.copytree(made / "checkpoint", start)
+        weights = start / "model.safetensors"
+        tensors = load_file(weights)
+        if name == "truncated":
+            weights.write_bytes(weights.read_bytes()[:9000])
+        elif name == "headless":
+            save_file({k: v for k, v in tensors.items() if not k.startswith("head.")}, weights, {"format": "pt"})
+        else:
+            weights.unlink()
+            (start / "pytorch_model.bin").write_bytes(pickle.dumps({"weights": Path("code that would run")}))
+            refused(capfd, "finetune", start, "--data", made / "data", "--output-dir", tmp_path / "tuned")
+            refused(capfd, "export", start, "--output-dir", tmp_path / "exported")
+    out = tmp_path / "out"
+    assert said in refused(capfd, "pretrain", start, "--spans", made / "spans", *TINY, "--output-dir", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (("--passage-length", "1"), "passage_length is 1"),
+        (("--query-length", "2"), "query_length is 2"),
+        (("--seed", "-1"), "seed is -1"),
+        (("--learning-rate", "-2e-5"), "learning_rate is -2e-05"),
+    ],
+)
+def test_finetuning_options_out_of_range(made, tmp_path, capfd, flags, said):
+    out = tmp_path / "out"
+    assert said in refused(
+        capfd, "finetune", made / "checkpoint", "--data", made / "data", "--output-dir", out, *flags
+    )
+    assert not out.exists()
+
+
+def test_overwriting_never_takes_what_is_read(made, tmp_path, capfd, monkeypatch):
+    home = tmp_path / "home"
+    shutil.copytree(made, home)
+    before = sorted(home.rglob("*"))
+    monkeypatch.chdir(home)
+    for argv in (
+        ("prepare", "data", "--tokenizer", "spans", "--output-dir", "data"),
+        ("prepare", "documents.jsonl", "--tokenizer", "spans", "--output-dir", "spans"),
+        ("prepare", "data", "--tokenizer", "spans", "--output-dir", "."),
+        ("prepare", made / "data", "--tokenizer", made / "spans", "--output-dir", home),
+        ("export", "checkpoint", "--output-dir", "checkpoint"),
+        ("convert", "checkpoint", "--output-dir", "checkpoint"),
+        ("evaluate", "retriever", "--data", "data", "--output-dir", "data"),
+        ("evaluate", "retriever", "--data", "data", "--output-dir", "retriever"),
+        ("evaluate", "retriever", "--data", "data", "--output-dir", "."),
+        ("compare", "a.trec", "b.trec", "--data", "data", "--output-dir", "data"),
+    ):
+        assert "would replace" in refused(capfd, *argv, "--overwrite")
+    assert sorted(home.rglob("*")) == before
+
+
+def test_a_file_where_a_folder_should_be(made, tmp_path, capfd):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        for argv in (
+            ("prepare", made / "documents.jsonl", "--tokenizer", made / "spans"),
+            ("pretrain", made / "checkpoint", "--spans", made / "spans", *TINY),
+            ("export", made / "checkpoint"),
+            ("finetune", made / "checkpoint", "--data", made / "data"),
+            ("evaluate", made / "retriever", "--data", made / "data"),
+        ):
+            assert "is a file; name a" in refused(capfd, *argv, "--output-dir", out)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_pretrain_names_its_own_way_out_of_a_full_folder(made, capfd):
+    command = ("pretrain", "bert:2x64", "--spans", made / "spans", *TINY, "--output-dir", made / "checkpoint")
+    assert "--resume" in refused(capfd, *command)
+
+
+def test_processes_are_counted_from_one(made, tmp_path, capfd):
+    command = ("prepare", made / "documents.jsonl", "--tokenizer", made / "spans", "--output-dir", tmp_path / "out")
+    assert "num_proc is 0" in refused(capfd, *command, "--num-proc", "0")
+
+
+@pytest.mark.parametrize("cut", ["weights", "state"])
+def test_resuming_passes_over_a_checkpoint_that_was_cut_short(made, tmp_path, cut):
+    out = tmp_path / "out"
+    command = ["pretrain", "bert:2x64", "--spans", str(made / "spans"), *TINY, "--output-dir", str(out)]
+    command += ["--max-steps", "3", "--save-steps", "1"]
+    assert main(command) == 0
+    whole = (out / "model.safetensors").read_bytes()
+    (out / "checkpoint-3" / "trainer_state.json").unlink()  # written last
+    if cut == "weights":
+        (out / "checkpoint-3" / "model.safetensors").write_bytes(whole[:500])
+    (out / "model.safetensors").unlink()
+    assert main([*command, "--resume"]) == 0
+    assert (out / "model.safetensors").read_bytes() == whole
+
+
+def test_a_full_disk(made, capfd):
+    """The kernel refuses what is longer than the limit, as it does on a full disk."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    out = made / "limited"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        sentence = refused(capfd, "export", made / "checkpoint", "--output-dir", out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "cannot be written" in sentence
+    assert not out.exists()

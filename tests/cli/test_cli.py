@@ -1,0 +1,236 @@
+"""The dispatcher, and flags and YAML files becoming arguments."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from transformers import TrainingArguments
+
+from hf_cocondenser import InputError
+from hf_cocondenser.cli.command import Command, parse
+from hf_cocondenser.cli.main import COMMANDS, main
+
+PACKAGE = Path(__file__).resolve().parents[2] / "hf_cocondenser"
+WRITTEN = [name for name in COMMANDS if (PACKAGE / "cli" / f"{name}.py").is_file()]
+
+
+@dataclass
+class Arguments:
+    """One flag of every kind."""
+
+    output_dir: str = field(metadata={"help": "where"})
+    learning_rate: float = field(default=1e-4, metadata={"help": "rate"})
+    steps: int | None = field(default=None, metadata={"help": "steps (default: all)"})
+    late_mlm: bool = field(default=True, metadata={"help": "late"})
+    overwrite: bool = field(default=False, metadata={"help": "replace"})
+    fast: bool | None = field(default=None, metadata={"help": "fast"})
+    stage: Literal["condenser", "cocondenser"] = field(default="condenser", metadata={"help": "stage"})
+    datasets: list[str] = field(default_factory=list, metadata={"help": "several"})
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate};\nit must be positive")
+
+
+COMMAND = Command("Do it.", "  hf-cocondenser do x", (Arguments,), lambda *_: None, "source", "what to read")
+
+
+def read(*argv: str) -> tuple[str, Arguments]:
+    source, arguments = parse("do", COMMAND, argv)
+    return source, arguments
+
+
+def test_flags():
+    source, arguments = read("docs", "--output-dir", "out", "--learning_rate", "1e-5", "--datasets", "a", "b")
+    assert source == "docs"
+    assert arguments == Arguments("out", 1e-5, datasets=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "flags, expected",
+    [
+        ([], (True, False, None)),
+        (["--overwrite"], (True, True, None)),
+        (["--overwrite", "true", "--late-mlm", "false"], (False, True, None)),
+        (["--no-late-mlm", "--fast"], (False, False, True)),
+        (["--no_late_mlm", "--no-fast", "--no-overwrite"], (False, False, False)),
+        (["--overwrite=false", "--fast=true"], (True, False, True)),
+    ],
+)
+def test_booleans_are_plain_flags(flags, expected):
+    for argv in ([*flags, "docs", "--output-dir", "out"], ["docs", "--output-dir", "out", *flags]):
+        source, arguments = read(*argv)
+        assert (source, arguments.output_dir) == ("docs", "out")
+        assert (arguments.late_mlm, arguments.overwrite, arguments.fast) == expected
+
+
+def test_yaml_file_and_flags_that_win_over_it(tmp_path):
+    config = tmp_path / "do.yaml"
+    config.write_text(
+        "learning-rate: 1e-5\nsteps: 7\nlate_mlm: no\noverwrite: true\noutput_dir: from_file\n"
+        "stage: cocondenser\ndatasets: [a, b]\nsource: from_file\nfast:\n"
+    )
+    source, arguments = read("--config", str(config))
+    expected = Arguments("from_file", 1e-5, 7, False, True, None, "cocondenser", ["a", "b"])
+    assert (source, arguments) == ("from_file", expected)
+    flags = ["--late-mlm", "--no-overwrite", "--steps", "8", "--stage", "condenser", "--datasets", "c"]
+    source, arguments = read("docs", "--config", str(config), "--output-dir", "out", *flags)
+    assert (source, arguments) == ("docs", Arguments("out", 1e-5, 8, True, False, None, "condenser", ["c"]))
+
+
+def test_yaml_list_does_not_swallow_the_target(tmp_path):
+    config = tmp_path / "do.yaml"
+    config.write_text("output_dir: out\ndatasets: [a, b]\n")
+    assert read("docs", "--config", str(config))[0] == "docs"
+    assert read("--config", str(config), "docs")[1].datasets == ["a", "b"]
+
+
+def test_yaml_of_training_arguments(tmp_path):
+    """transformers' own arguments: numbers that YAML takes for strings, enumerations, and a dictionary."""
+    config = tmp_path / "train.yaml"
+    config.write_text(
+        "learning_rate: 1e-5\nwarmup_steps: 0.06\neval_strategy: steps\neval_steps: 10\nuse_cpu: true\n"
+        f"output_dir: {tmp_path / 'out'}\nlr_scheduler_type: cosine_with_min_lr\nlr_scheduler_kwargs: {{min_lr: 1.0e-6}}\n"
+    )
+    command = Command("Train.", "", (TrainingArguments,), lambda *_: None)
+    (arguments,) = parse("train", command, ["--config", str(config), "--eval-steps", "20"])
+    assert (arguments.learning_rate, arguments.warmup_steps, arguments.eval_steps) == (1e-5, 0.06, 20)
+    assert arguments.eval_strategy == "steps" and arguments.use_cpu
+    assert arguments.lr_scheduler_kwargs == {"min_lr": 1e-6}
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("learning_rte: 1e-5", r"there is no option '--learning-rte'; did you mean '--learning-rate'\?"),
+        ("nonsense: 1", "there is no option '--nonsense'"),
+        ("help: true", "there is no option '--help'"),
+        ("just words", "must hold 'option: value' lines"),
+        ("- a\n- b", "must hold 'option: value' lines"),
+        ("a: [1", "cannot be read"),
+        ("steps: seven", "--steps.*'seven'"),
+        ("steps: 7.5", "--steps.*'7.5'"),
+        ("late_mlm: perhaps", "perhaps"),
+        ("stage: third", "--stage: invalid choice: 'third'"),
+        ("learning_rate: -1", "learning_rate is -1.0; it must be positive"),
+    ],
+)
+def test_bad_yaml(text, message, tmp_path):
+    config = tmp_path / "do.yaml"
+    config.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read("docs", "--output-dir", "out", "--config", str(config))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["docs"], r"required: --output-dir \(see hf-cocondenser do --help\)"),
+        (["--output-dir", "out"], "SOURCE is missing: what to read"),
+        (["docs", "--output-dir", "out", "--lerning-rate", "1"], r"did you mean '--learning-rate'\?"),
+        (["docs", "--output-dir", "out", "more"], "there is no argument 'more'"),
+        (["docs", "--output-dir", "out", "--steps", "x"], "--steps: invalid"),
+        (["docs", "--output-dir", "out", "--stage", "x"], "--stage: invalid choice"),
+        (["docs", "--output-dir", "out", "--learning-rate", "0"], "must be positive"),
+        (["docs", "--output", "out"], "--output-dir"),
+        (["docs", "--output-dir", "out", "--config", "nowhere.yaml"], "'nowhere.yaml' cannot be read"),
+        (["docs", "--output-dir", "out", "--config"], "--config: expected one argument"),
+    ],
+)
+def test_bad_flags(argv, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read(*argv)
+    assert "\n" not in str(caught.value)
+
+
+def test_help_of_the_program_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out and summary in out for name, summary in COMMANDS.items())
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"hf-cocondenser {version('hf-cocondenser')}\n"
+
+
+def test_no_command_and_an_unknown_one(capsys):
+    assert main([]) == 2
+    assert main(["exprot"]) == 2
+    assert "there is no command 'exprot'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_command_has_help_with_examples_defaults_and_no_clutter(name, capsys):
+    assert main([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    command = importlib.import_module(f"hf_cocondenser.cli.{name}").COMMAND
+    assert command.examples in out and f"hf-cocondenser {name}" in command.examples
+    assert "default: None" not in out and "_" not in "".join(line for line in out.split() if line.startswith("--"))
+    assert "--config" in out
+
+
+@pytest.mark.parametrize("name", [name for name in WRITTEN if name != "quickstart"])
+def test_every_command_refuses_to_run_without_its_target(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([name, "--no-such-flag"]) == 2
+    assert main([name]) == 2
+    error = capsys.readouterr().err
+    assert error.count(f"hf-cocondenser {name}: error: ") == 2 and "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_system_is_its_own_sentence(tmp_path, capsys):
+    """A folder where nothing may be made: the target is below a file."""
+    (tmp_path / "file").write_text("")
+    source = tmp_path / "docs.jsonl"
+    source.write_text('{"_id": "1", "text": "some text"}\n')
+    target = tmp_path / "file" / "spans"
+    assert main(["prepare", str(source), "--train-tokenizer", "100", "--output-dir", str(target)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("hf-cocondenser prepare: error: ") and str(tmp_path / "file") in error
+
+
+def test_stopping_is_status_130(tmp_path):
+    """A command waits for its YAML file, a pipe that nobody fills, and gets Ctrl-C."""
+    pipe = tmp_path / "options.yaml"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hf_cocondenser", "export", "x", "--config", str(pipe)],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    with pipe.open("w"):  # opens when the command has opened its end
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error == "hf-cocondenser export: stopped.\n"
+
+
+def test_library_noise_stays_away(tmp_path):
+    """What a user sees of a whole command is our line and nothing else."""
+    from tests.hub.conftest import make_model, train_tokenizer
+
+    make_model().save_pretrained(tmp_path / "checkpoint")
+    train_tokenizer().save_pretrained(tmp_path / "checkpoint")
+    process = subprocess.run(
+        [sys.executable, "-m", "hf_cocondenser", "export", "checkpoint", "--output-dir", "retriever"],
+        cwd=tmp_path,
+        env={"HF_HOME": str(tmp_path / "hf"), "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert process.returncode == 0 and process.stdout == ""
+    assert process.stderr.splitlines() == [
+        "The retriever is in 'retriever'; it loads with AutoModel and SentenceTransformer."
+    ]

@@ -1,0 +1,91 @@
+"""The road without labels: queries made of documents, and the whole of `adapt` on a tiny corpus."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from hf_cocondenser.cli.main import main
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.pseudo_queries import pseudo_queries
+
+LONG = "one two three four five six seven eight nine ten eleven."
+
+
+def document(name: str, title: str, *passages: str) -> dict:
+    return {"_id": name, "title": title, "passages": list(passages)}
+
+
+def test_titles_find_all_passages_of_their_document():
+    data = pseudo_queries([document("a", " The  title ", LONG, "Other. " + LONG, "too short")], "toy")
+    assert data.queries == {"a": "The title"}
+    assert data.qrels == {"a": {"a#0": 1, "a#1": 1}}
+    assert data.corpus == {"a#0": LONG, "a#1": "Other. " + LONG}  # the title stands nowhere
+
+
+def test_first_sentences_are_taken_away_from_what_they_find():
+    data = pseudo_queries([document("a", "", "What is it? " + LONG, "No end in sight " + "word " * 20)], "toy")
+    assert data.queries == {"a#0": "What is it?"} and data.corpus == {"a#0": LONG}
+    japanese = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。"
+    data = pseudo_queries([document("b", "", japanese)], "toy")
+    assert data.queries == {"b#0": "吾輩は猫である。"} and data.corpus["b#0"].startswith("名前")
+
+
+def test_a_title_of_one_word_gives_way_to_the_first_sentence():
+    data = pseudo_queries([document("a", "Whale", "What is it? " + LONG)], "toy")
+    assert data.queries == {"a#0": "What is it?"}
+
+
+def test_what_is_no_good_query():
+    with pytest.raises(InputError, match="gives a query"):
+        pseudo_queries([document("a", "Introduction", LONG), document("b", "", LONG)], "toy")
+    data = pseudo_queries(
+        [
+            document("a", "The end", LONG),
+            document("b", "the  END", LONG + " b"),
+            document("c", "The start", LONG + " c"),
+        ],
+        "toy",
+    )
+    assert list(data.queries) == ["c"] and len(data.corpus) == 3
+    assert len(pseudo_queries([document("a", "The end", *[f"{LONG} {i}" for i in range(9)])], "toy", 3).corpus) == 3
+
+
+def test_adapt_end_to_end(backbone_folder: Path, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(40):
+        words = rng.choice(200, 12, replace=False)
+        sentences = [" ".join(f"w{w}" for w in rng.choice(words, 8)) + " ." for _ in range(20)]
+        title = " ".join(f"w{w}" for w in words[:3])
+        rows.append({"_id": f"d{number}", "title": title, "text": " ".join(sentences)})
+    (tmp_path / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["adapt", str(backbone_folder), "--documents", str(tmp_path / "documents.jsonl")]
+    command += ["--output-dir", str(tmp_path / "out"), "--pretrain-steps", "2", "--pretrain-batch-size", "8"]
+    command += [
+        "--max-steps",
+        "2",
+        "--batch-size",
+        "8",
+        "--evaluations",
+        "1",
+        "--rounds",
+        "1",
+        "--precision",
+        "float32",
+    ]
+    command += ["--pretrain-max-length", "62"]
+    assert main(command) == 0
+    summary = json.loads((tmp_path / "out" / "finetuning.json").read_text())
+    assert summary["data"]["training_queries"] == 36 and summary["dev"]["queries"] == 4
+    assert (
+        json.loads((tmp_path / "out" / "steps" / "pretrained" / "manifest.json").read_text())["result"]["steps"] == 2
+    )
+    assert SentenceTransformer(str(tmp_path / "out")).encode(["w1"]).shape == (1, 32)
+    before = (tmp_path / "out" / "steps" / "pretrained" / "manifest.json").stat().st_mtime_ns
+    assert main(command) == 0
+    assert (tmp_path / "out" / "steps" / "pretrained" / "manifest.json").stat().st_mtime_ns == before

@@ -1,0 +1,308 @@
+"""The whole of fine-tuning on a tiny collection: what comes out, what is done again, what a kill leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
+from transformers import AutoTokenizer
+
+from hf_cocondenser.cli.main import main
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.finetune import finetune
+from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.finetuning.training import train_round
+from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.modeling_condenser import CondenserForPreTraining
+from hf_cocondenser.retrieval.loading import load_retrieval_data
+from hf_cocondenser.retrieval.measures import evaluate_run
+from hf_cocondenser.retrieval.search import dense_search
+
+CONFIG = {
+    "max_steps": 24,
+    "batch_size": 16,
+    "learning_rate": 2e-3,
+    "evaluations": 4,
+    "precision": "float32",
+    "query_length": 16,
+    "passage_length": 32,
+}
+MINING = {"bm25_depth": 30, "bm25_negatives": 6, "mine_depth": 20, "mine_negatives": 5}
+
+
+@pytest.fixture(scope="module")
+def collection(beir_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection with test judgements that cannot be read: fine-tuning must never look at them."""
+    folder = tmp_path_factory.mktemp("without_test") / "toy"
+    shutil.copytree(beir_folder, folder)
+    (folder / "qrels" / "test.tsv").write_text("not a judgement\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(backbone_folder: Path, collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two rounds, done."""
+    folder = tmp_path_factory.mktemp("finished") / "retriever"
+    finetune(backbone_folder, collection, folder, FinetuneConfig(**CONFIG), MiningConfig(**MINING))
+    return folder
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_it_learns_and_says_so(finished: Path):
+    for name in ("round1", "round2"):
+        log = [line for line in lines(finished / "steps" / name / "log.jsonl") if "accuracy" in line]
+        assert np.mean([line["loss"] for line in log[-4:]]) < np.mean([line["loss"] for line in log[:4]])
+        assert all(line["negatives"] <= 31 for line in log) and any(line["masked"] > 0 for line in log)
+    summary = json.loads((finished / "finetuning.json").read_text())
+    assert summary["steps"].keys() == {"bm25", "round1", "mined", "round2"}
+    assert summary["steps"]["mined"]["depth"] == 20
+    assert summary["dev"]["queries"] == 16
+    card = (finished / "README.md").read_text()
+    assert f"{summary['steps']['round2']['dev']['nDCG@10']:.4f}" in card and "64 training queries" in card
+
+
+def test_the_best_checkpoint_is_kept_and_its_figures_can_be_measured_again(finished: Path, collection: Path):
+    manifest = json.loads((finished / "steps" / "round2" / "manifest.json").read_text())["result"]
+    log = lines(finished / "steps" / "round2" / "log.jsonl")
+    measured = {line["step"]: line["eval_dev_nDCG@10"] for line in log if "eval_dev_nDCG@10" in line}
+    assert len(measured) == 5 and manifest["dev_before"]["nDCG@10"] == measured.pop(0)
+    assert manifest["dev"]["nDCG@10"] == max(measured.values())
+    assert measured[manifest["chosen_step"]] == max(measured.values())
+    dev = load_retrieval_data(collection, "dev")
+    means, _ = evaluate_run(dev.qrels, dense_search(SentenceTransformer(str(finished)), dev.queries, dev.corpus))
+    for name, value in means.items():
+        assert value == pytest.approx(manifest["dev"][name], abs=1e-9)
+
+
+def test_round_2_starts_from_the_pretrained_checkpoint_on_both_pools(finished: Path):
+    steps = finished / "steps"
+    one, two = (json.loads((steps / name / "manifest.json").read_text())["inputs"] for name in ("round1", "round2"))
+    assert one["start"] == two["start"]
+    assert one["pools"].keys() == {"bm25"} and two["pools"].keys() == {"bm25", "mined"}
+    mined = json.loads((steps / "mined" / "manifest.json").read_text())
+    assert (
+        mined["inputs"]["model"]
+        == json.loads((steps / "round1" / "manifest.json").read_text())["result"]["model_hash"]
+    )
+    assert {"corpus", "qrels", "queries", "mine_depth", "mine_negatives", "seed"} <= mined["inputs"].keys()
+    assert mined["result"]["audit"]["looked_at"] > 0
+
+
+def test_the_result_loads_without_this_package(finished: Path, tmp_path: Path):
+    texts = ["w1 w2 w3", "w50"]
+    script = f"""
+import sys, json
+sys.modules["hf_cocondenser"] = None
+from sentence_transformers import SentenceTransformer
+from transformers import AutoModel
+model = SentenceTransformer({str(finished)!r}, device="cpu")
+assert model.similarity_fn_name == "dot"
+assert AutoModel.from_pretrained({str(finished)!r}).config.model_type == "bert"
+json.dump(model.encode({texts!r}).tolist(), open({str(tmp_path / "vectors.json")!r}, "w"))
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=120)
+    expected = SentenceTransformer(str(finished), device="cpu").encode(texts)
+    np.testing.assert_allclose(json.loads((tmp_path / "vectors.json").read_text()), expected, atol=1e-6)
+
+
+def test_nothing_is_done_twice(finished: Path, backbone_folder: Path, collection: Path):
+    before = {path: path.stat().st_mtime_ns for path in (finished / "steps").rglob("*")}
+    finetune(backbone_folder, collection, finished, FinetuneConfig(**CONFIG), MiningConfig(**MINING))
+    assert {path: path.stat().st_mtime_ns for path in (finished / "steps").rglob("*")} == before
+    with pytest.raises(InputError, match="mine_depth: 20 before, 10 now"):
+        finetune(
+            backbone_folder,
+            collection,
+            finished,
+            FinetuneConfig(**CONFIG),
+            MiningConfig(**{**MINING, "mine_depth": 10}),
+        )
+    assert {path: path.stat().st_mtime_ns for path in (finished / "steps").rglob("*")} == before
+
+
+def test_kill_9_in_round_2_and_the_same_files_after(
+    finished: Path, backbone_folder: Path, collection: Path, tmp_path: Path
+):
+    script = Path(__file__).with_name("killed_in_round_2.py")
+    target = tmp_path / "retriever"
+    settings = json.dumps([str(backbone_folder), str(collection), str(target), CONFIG, MINING])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, str(script), settings], env=environment, capture_output=True, timeout=200)
+    assert done.returncode == -9, done.stderr[-2000:]
+    assert list((target / "steps" / "round2.partial" / "training").glob("checkpoint-*"))
+    assert not (target / "modules.json").exists()
+    finetune(backbone_folder, collection, target, FinetuneConfig(**CONFIG), MiningConfig(**MINING))
+    for name in ("model.safetensors", "config.json", "modules.json", "steps/mined/negatives.jsonl"):
+        assert (target / name).read_bytes() == (finished / name).read_bytes(), name
+    assert not list((target / "steps").glob("*.partial"))
+
+
+def test_one_round_without_dev_split_by_the_command_line(backbone_folder: Path, collection: Path, tmp_path: Path):
+    folder = tmp_path / "data"
+    shutil.copytree(collection, folder)
+    (folder / "qrels" / "dev.tsv").unlink()
+    options = [
+        "--rounds",
+        "1",
+        "--max-steps",
+        "4",
+        "--batch-size",
+        "8",
+        "--evaluations",
+        "2",
+        "--precision",
+        "float32",
+    ]
+    target = tmp_path / "out"
+    (tmp_path / "options.yaml").write_text("learning-rate: 1e-3\nnegatives_per_query: 2\n")
+    command = ["finetune", str(backbone_folder), "--data", str(folder), "--output-dir", str(target), *options]
+    assert main([*command, "--config", str(tmp_path / "options.yaml")]) == 0
+    summary = json.loads((target / "finetuning.json").read_text())
+    assert summary["dev"]["queries"] == 6 and summary["data"]["training_queries"] == 58  # a tenth of 64 held out
+    assert summary["finetuning"]["learning_rate"] == 1e-3 and summary["finetuning"]["negatives_per_query"] == 2
+    assert SentenceTransformer(str(target)).encode(["w1"]).shape == (1, 32)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"untied": True, "rounds": 1},
+        {"gradient_cache": True, "directions": "sum", "dropout": 0.0, "chunk_tokens": 200, "rounds": 1},
+        {"round2_start": "round1", "round2_negatives": "mined", "evaluations": 0},
+    ],
+)
+def test_options(backbone_folder: Path, collection: Path, tmp_path: Path, options: dict):
+    config = FinetuneConfig(**{**CONFIG, "max_steps": 3, "evaluations": 1, **options})
+    summary = finetune(backbone_folder, collection, tmp_path / "out", config, MiningConfig(**MINING))
+    model = SentenceTransformer(str(tmp_path / "out"))
+    query, document = model.encode_query(["w1 w2"]), model.encode_document(["w1 w2"])
+    assert np.allclose(query, document) != bool(options.get("untied"))
+    if "round2_start" in options:
+        inputs = json.loads((tmp_path / "out" / "steps" / "round2" / "manifest.json").read_text())["inputs"]
+        assert inputs["start"] == summary["steps"]["round1"]["model_hash"] and list(inputs["pools"]) == ["mined"]
+
+
+def test_gradient_cache_trains_the_same_model(backbone_folder: Path, collection: Path, tmp_path: Path):
+    weights = []
+    for cached in (True, False):
+        config = FinetuneConfig(
+            **{**CONFIG, "max_steps": 3, "rounds": 1, "evaluations": 0, "dropout": 0.0, "gradient_cache": cached},
+        )
+        folder = tmp_path / str(cached)
+        finetune(backbone_folder, collection, folder, config, MiningConfig(**MINING))
+        weights.append(load_file(folder / "model.safetensors"))
+    for name, weight in weights[0].items():
+        np.testing.assert_allclose(weight.numpy(), weights[1][name].numpy(), atol=2e-4, err_msg=name)
+
+
+def test_lora_is_merged_and_gone(backbone_folder: Path, collection: Path, tmp_path: Path):
+    pytest.importorskip("peft")
+    config = FinetuneConfig(**{**CONFIG, "max_steps": 4, "evaluations": 2, "rounds": 1, "lora_rank": 2})
+    finetune(backbone_folder, collection, tmp_path / "out", config, MiningConfig(**MINING))
+    before, after = (load_file(folder / "model.safetensors") for folder in (backbone_folder, tmp_path / "out"))
+    changed = {name for name in after if not torch.equal(before[name], after[name])}
+    assert changed and all(
+        name.endswith(("dense.weight", "query.weight", "key.weight", "value.weight")) for name in changed
+    )
+    difference = after["encoder.layer.0.output.dense.weight"] - before["encoder.layer.0.output.dense.weight"]
+    assert torch.linalg.matrix_rank(difference, atol=1e-5) <= 2
+
+
+def test_a_condenser_checkpoint_is_exported_first(backbone_folder: Path, collection: Path, tmp_path: Path):
+    condenser = CondenserForPreTraining.from_backbone(str(backbone_folder))
+    condenser.save_pretrained(tmp_path / "condenser")
+    AutoTokenizer.from_pretrained(backbone_folder).save_pretrained(tmp_path / "condenser")
+    config = FinetuneConfig(**{**CONFIG, "max_steps": 2, "rounds": 1, "evaluations": 0})
+    finetune(tmp_path / "condenser", collection, tmp_path / "out", config, MiningConfig(**MINING))
+    finetune(backbone_folder, collection, tmp_path / "plain", config, MiningConfig(**MINING))
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "plain"))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_bfloat16_reaches_the_second_pass_of_the_gradient_cache(
+    backbone_folder: Path, collection: Path, tmp_path: Path
+):
+    """The replay runs inside the backward pass, outside the trainer's autocast: the model must bring its own."""
+    config = FinetuneConfig(**{**CONFIG, "max_steps": 2, "precision": "bfloat16", "gradient_cache": True})
+    model = load_starting_point(backbone_folder, tmp_path, config)
+    data = load_retrieval_data(collection, "train")
+    seen = []
+
+    def look(module, args, output):
+        if module.training:
+            seen.append((output.dtype, torch.is_grad_enabled()))
+
+    model[0].auto_model.encoder.layer[0].attention.self.query.register_forward_hook(look)
+    training_set = TrainingSet(data.queries, data.corpus, relevant_documents(data.qrels))
+    train_round(model, training_set, None, tmp_path / "round", config)
+    assert {grad for _, grad in seen} == {True, False}
+    assert {dtype for dtype, _ in seen} == {torch.bfloat16}
+
+
+def test_two_processes_train_as_one(backbone_folder: Path, collection: Path, tmp_path: Path):
+    """Two processes of 8 queries each are one of 16: cross-device negatives, shared order, averaged gradients."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    options = ["--max-steps", "3", "--precision", "float32", "--dropout", "0", "--evaluations", "1", "--rounds", "1"]
+    options += ["--learning-rate", "1e-3", "--weight-decay", "0", "--bm25-depth", "30", "--bm25-negatives", "6"]
+    weights, losses = [], []
+    for processes, batch in ((1, 16), (2, 8)):
+        target = tmp_path / str(processes)
+        command = ["finetune", str(backbone_folder), "--data", str(collection), "--output-dir", str(target)]
+        command += [*options, "--batch-size", str(batch)]
+        if processes == 1:
+            assert main(command) == 0
+        else:
+            torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+            torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "hf_cocondenser.cli.main"]
+            done = subprocess.run([*torchrun, *command], env=environment, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr[-3000:]
+        weights.append(load_file(target / "model.safetensors"))
+        log = [line for line in lines(target / "steps" / "round1" / "log.jsonl") if "accuracy" in line]
+        assert all(line["negatives"] > 28 for line in log)  # of all 32 passages
+        losses.append([(line["loss"], line["accuracy"], line["masked"]) for line in log])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    for name, weight in weights[0].items():
+        if "key.bias" in name:  # it has no gradient but noise, which Adam makes great
+            continue
+        np.testing.assert_allclose(weight.numpy(), weights[1][name].numpy(), atol=2e-5, err_msg=name)
+
+
+def test_a_changed_configuration_with_overwrite_keeps_what_others_put_there(
+    backbone_folder: Path, collection: Path, tmp_path: Path
+):
+    target = tmp_path / "out"
+    for options in ({"untied": True}, {}):
+        config = FinetuneConfig(**{**CONFIG, "max_steps": 2, "rounds": 1, "evaluations": 0, **options})
+        finetune(backbone_folder, collection, target, config, MiningConfig(**MINING), overwrite=True)
+        assert len(SentenceTransformer(str(target))) == (1 if options else 2)
+        (target / "notes.txt").write_text("mine")
+    assert (target / "notes.txt").read_text() == "mine"
+    assert not (target / "router_config.json").exists()  # of the two encoders
+    assert (target / "steps" / "bm25" / "manifest.json").is_file()
+
+
+def test_bad_places(backbone_folder: Path, collection: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="measure 'nDCD@10'"):
+        finetune(backbone_folder, collection, tmp_path / "new", FinetuneConfig(dev_measure="nDCD@10"))
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="not empty"):
+        finetune(backbone_folder, collection, tmp_path / "full", FinetuneConfig(**CONFIG))
+    assert (
+        main(["finetune", str(tmp_path / "none"), "--data", str(collection), "--output-dir", str(tmp_path / "o")]) == 2
+    )
+    assert main(["finetune", str(backbone_folder), "--data", str(tmp_path), "--output-dir", str(tmp_path / "o")]) == 2

@@ -1,0 +1,92 @@
+"""From a retriever, a plain checkpoint or a Condenser checkpoint to the model that is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.starting_point import (
+    freeze_unused,
+    load_starting_point,
+    model_hash,
+    set_dropout,
+    transformers_of,
+)
+
+
+def test_a_plain_checkpoint_gets_cls_pooling_and_the_dot_product(
+    backbone_folder: Path, make_retriever, tmp_path: Path
+):
+    model = load_starting_point(backbone_folder, tmp_path, FinetuneConfig(query_length=7, passage_length=20))
+    assert model.similarity_fn_name == "dot"
+    texts = ["w1 w2 w3", "w4"]
+    torch.testing.assert_close(
+        torch.from_numpy(model.encode(texts)), torch.from_numpy(make_retriever().encode(texts)), rtol=1e-5, atol=1e-5
+    )
+    long = " ".join(["w1"] * 60)
+    assert model.preprocess([long], task="query")["input_ids"].shape == (1, 7)
+    assert model.preprocess([long], task="document")["input_ids"].shape == (1, 20)
+    assert model[0].auto_model.pooler is None and model[0].auto_model.dtype == torch.float32
+
+
+def test_a_retriever_is_used_as_it_is(make_retriever, tmp_path: Path):
+    original = make_retriever("cosine")
+    original.prompts = {"query": "w7 ", "document": ""}
+    original.save_pretrained(str(tmp_path / "retriever"))
+    model = load_starting_point(tmp_path / "retriever", tmp_path, FinetuneConfig())
+    assert model.similarity_fn_name == "cosine" and model.prompts["query"] == "w7 "
+    forced = load_starting_point(tmp_path / "retriever", tmp_path, FinetuneConfig(similarity="dot"))
+    assert forced.similarity_fn_name == "dot"
+
+
+def test_untied_encoders_start_equal_and_are_two(backbone_folder: Path, tmp_path: Path):
+    model = load_starting_point(backbone_folder, tmp_path, FinetuneConfig(untied=True, query_length=9))
+    tied = load_starting_point(backbone_folder, tmp_path, FinetuneConfig(query_length=9))
+    one, two = transformers_of(model)
+    assert one is not two and one.query_length == two.query_length == 9
+    for encode in ("encode_query", "encode_document"):
+        torch.testing.assert_close(
+            torch.from_numpy(getattr(model, encode)(["w1 w2"])), torch.from_numpy(getattr(tied, encode)(["w1 w2"]))
+        )
+
+
+def test_lengths_beyond_the_positions_are_cut(backbone_folder: Path, tmp_path: Path):
+    model = load_starting_point(backbone_folder, tmp_path, FinetuneConfig(passage_length=500))
+    assert model[0].document_length == 64
+
+
+def test_dropout_is_off_when_set_to_zero(make_retriever):
+    model = make_retriever()
+    features = model.preprocess(["w1 w2 w3 w4"])
+    model.train()
+    forward = lambda: model(dict(features))["sentence_embedding"]  # noqa: E731
+    assert not torch.equal(forward(), forward())
+    set_dropout(model[0].auto_model, 0.0)
+    assert torch.equal(forward(), forward())
+
+
+def test_unused_parameters_are_frozen(make_retriever):
+    model = make_retriever()
+    assert freeze_unused(model) == []
+    model[0].auto_model.unused = torch.nn.Linear(2, 2)
+    assert sorted(name.rsplit(".", 1)[1] for name in freeze_unused(model)) == ["bias", "weight"]
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_model_hash_sees_a_single_weight(make_retriever):
+    model = make_retriever()
+    before = model_hash(model)
+    assert before == model_hash(make_retriever())
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] += 1e-6
+    assert model_hash(model) != before
+
+
+def test_what_is_no_checkpoint(tmp_path: Path, beir_folder: Path):
+    for path in (beir_folder, tmp_path / "nothing"):
+        with pytest.raises(InputError, match=path.name):
+            load_starting_point(path, tmp_path, FinetuneConfig())

@@ -1,0 +1,116 @@
+"""BEIR folders: what is dropped, what is counted, what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.retrieval.loading import load_retrieval_data
+
+
+def test_counts_of_an_awkward_folder(write_beir, corpus, tmp_path):
+    folder = write_beir(
+        tmp_path / "odd",
+        corpus=[*corpus.items(), ("d1", corpus["d1"])],
+        queries=[("q1", "a"), ("q1", "a"), ("q2", "b"), ("q3", " "), ("q4", "d")],
+        qrels=[
+            ("q1", "d1", 2),
+            ("q1", "d1", 1),
+            ("q1", "d3", 0),
+            ("q2", "nowhere", 1),
+            ("q2", "d6", 1),
+            ("q3", "d2", 0),
+            ("stranger", "d1", 1),
+        ],
+        line_end="\r\n",
+    )
+    data = load_retrieval_data(folder)
+    assert data.qrels == {"q1": {"d1": 1, "d3": 0}, "q2": {"d6": 1}, "q3": {"d2": 0}}
+    assert list(data.queries) == ["q1", "q2", "q3"]
+    assert data.corpus["d1"] == "Whales Whales are large sea mammals that sing and dive."
+    assert data.corpus["d2"].startswith("Dolphins")
+    assert data.corpus["d4"] == "Empty"
+    assert data.counts == {
+        "duplicate_documents": 1,
+        "documents": 7,
+        "empty_documents": 1,
+        "duplicate_queries": 1,
+        "judgements": 4,
+        "judgements_of_unknown_queries": 1,
+        "judgements_of_unknown_documents": 1,
+        "repeated_judgements": 1,
+        "zero_judgements": 2,
+        "graded_judgements": 0,
+        "queries_without_relevant": 1,
+        "queries": 3,
+        "empty_queries": 1,
+    }
+
+
+def test_lf_and_crlf_are_the_same(write_beir, tmp_path):
+    lf = load_retrieval_data(write_beir(tmp_path / "lf" / "x"))
+    crlf = load_retrieval_data(write_beir(tmp_path / "crlf" / "x", line_end="\r\n"))
+    assert lf == crlf
+    assert lf.counts["graded_judgements"] == 1
+
+
+def test_without_a_split_all_queries_are_loaded(beir_folder):
+    data = load_retrieval_data(beir_folder, split=None)
+    assert "q9" in data.queries and data.qrels == {}
+
+
+def test_gzipped_and_numeric_ids(tmp_path):
+    with gzip.open(tmp_path / "corpus.jsonl.gz", "wt") as file:
+        file.write(json.dumps({"_id": 7, "text": "seven"}) + "\n\n")
+    (tmp_path / "queries.jsonl").write_text(
+        json.dumps({"_id": 1, "text": "one", "metadata": {"answers": ["sev"]}}) + "\n"
+    )
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "dev.tsv").write_text("1\t7\t1\n")  # no header
+    data = load_retrieval_data(tmp_path, split="dev")
+    assert (data.corpus, data.qrels) == ({"7": "seven"}, {"1": {"7": 1}})
+    assert data.answers == {"1": ("sev",)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"qrels": [("nobody", "d1", 1), ("q1", "nothing", 1)]}, "None of the 2 'test' judgements"),
+        ({"qrels": []}, "judgements .* are empty"),
+        ({"qrels": [("q1", "d1", "high")]}, "Line 2"),
+        ({"corpus": []}, "corpus .* is empty"),
+        ({"corpus": [("d1", ("", "one")), ("d1", ("", "other"))]}, "two different texts under the id 'd1'"),
+        ({"queries": [("q1", "one"), ("q1", "other")]}, "two different texts under the id 'q1'"),
+    ],
+)
+def test_refused(write_beir, tmp_path, changes, words):
+    folder = write_beir(tmp_path / "bad", **changes)
+    with pytest.raises(InputError, match=words):
+        load_retrieval_data(folder)
+
+
+def test_missing_split_names_those_there_are(beir_folder):
+    with pytest.raises(InputError, match="there are test"):
+        load_retrieval_data(beir_folder, split="dev")
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"text": "no id"}'])
+def test_broken_lines_are_named(beir_folder, line):
+    with (beir_folder / "corpus.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(InputError, match="Line 8 of"):
+        load_retrieval_data(beir_folder)
+
+
+def test_not_text(beir_folder):
+    (beir_folder / "corpus.jsonl").write_bytes(b"\xff\xfe\x00{")
+    with pytest.raises(InputError, match="UTF-8"):
+        load_retrieval_data(beir_folder)
+
+
+def test_not_a_data_set(tmp_path):
+    with pytest.raises(InputError, match="no data set in the layout of BEIR"):
+        load_retrieval_data(tmp_path)

