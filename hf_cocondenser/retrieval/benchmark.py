@@ -15,7 +15,12 @@ from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collection import RetrievalData
 from hf_cocondenser.retrieval.distributed import launched_processes, local_device
 from hf_cocondenser.retrieval.encode import resolve_precision
-from hf_cocondenser.retrieval.evaluation import depth_needed, evaluate_systems, require_distinct_names
+from hf_cocondenser.retrieval.evaluation import (
+    depth_needed,
+    evaluate_systems,
+    require_distinct_names,
+    require_measurable,
+)
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.measures import DEFAULT_MEASURES, check_measures
@@ -108,6 +113,7 @@ def evaluate_retriever(
         data_sets = [d if isinstance(d, RetrievalData) else load_retrieval_data(d, split or "auto") for d in data]
         require_distinct_names(data_sets)
         for data_set in data_sets:
+            require_measurable(data_set, measures)
             require_run_ids(data_set.queries, data_set.corpus)
             _tell_lengths(model, data_set)
         runs: dict[str, dict[str, Run]] = {}

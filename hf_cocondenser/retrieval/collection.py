@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.protocols import DEFAULT, Protocol
@@ -85,6 +86,7 @@ def assemble(
     queries: Iterable[Query],
     judgements: Iterable[tuple[str, str, int]] | None,
     protocol: Protocol = DEFAULT,
+    files: tuple[str | Path, str | Path] | None = None,
 ) -> RetrievalData:
     """Put a data set together, dropping what cannot be used and counting it.
 
@@ -95,12 +97,15 @@ def assemble(
         queries: all queries.
         judgements: (query id, document id, relevance); None where there are only answers to look for in passages.
         protocol: the rules to evaluate by.
+        files: those of `documents` and `queries`, where the user can put right that an id comes twice in one; of other
+            sources, a row that comes again with the same text is counted and dropped.
 
     Raises:
-        InputError: the corpus is empty, an id stands for two different texts, or no judgement names a known query and
-            document.
+        InputError: the corpus is empty, an id comes twice in a file or stands for two different texts, or no judgement
+            names a known query and document.
     """
-    corpus, titles, counts = collect_documents(name, documents)
+    documents_file, queries_file = files or (None, None)
+    corpus, titles, counts = collect_documents(name, documents, documents_file)
     answers: dict[str, tuple[str, ...]] = {}
 
     def query_pairs() -> Iterator[tuple[str, str]]:
@@ -109,7 +114,7 @@ def assemble(
                 answers[query.id] = query.answers
             yield query.id, query.text
 
-    texts = _unique(query_pairs(), f"queries of '{name}'", counts, "duplicate_queries")
+    texts = _unique(query_pairs(), f"queries of '{name}'", counts, "duplicate_queries", queries_file)
     qrels: Qrels = {}
     if split is not None and judgements is None:
         texts = {query: texts[query] for query in answers}
@@ -125,12 +130,12 @@ def assemble(
 
 
 def collect_documents(
-    name: str, documents: Iterable[Document]
+    name: str, documents: Iterable[Document], file: str | Path | None = None
 ) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
-    """Put a corpus together: id -> text with title, id -> title, and counts.
+    """Put a corpus together: id -> text with title, id -> title, and counts; `file` as in `assemble`.
 
     Raises:
-        InputError: it is empty, or an id stands for two different texts.
+        InputError: it is empty, or an id comes twice in `file` or stands for two different texts.
     """
     counts: dict[str, int] = {}
     titles: dict[str, str] = {}
@@ -141,7 +146,7 @@ def collect_documents(
                 titles[document.id] = title
             yield document.id, f"{document.title} {document.text}".strip()
 
-    corpus = _unique(pairs(), f"documents of '{name}'", counts, "duplicate_documents")
+    corpus = _unique(pairs(), f"documents of '{name}'", counts, "duplicate_documents", file)
     if not corpus:
         raise InputError(f"The corpus of '{name}' is empty.")
     counts["documents"] = len(corpus)
@@ -149,12 +154,16 @@ def collect_documents(
     return corpus, titles, counts
 
 
-def _unique(pairs: Iterable[tuple[str, str]], what: str, counts: dict[str, int], counter: str) -> dict[str, str]:
+def _unique(
+    pairs: Iterable[tuple[str, str]], what: str, counts: dict[str, int], counter: str, file: str | Path | None
+) -> dict[str, str]:
     texts: dict[str, str] = {}
     counts[counter] = 0
     for name, text in pairs:
         if name not in texts:
             texts[name] = text
+        elif file is not None:
+            raise InputError(f"'{file}' has the id '{name}' twice; give each line an id of its own.")
         elif texts[name] == text:
             counts[counter] += 1
         else:

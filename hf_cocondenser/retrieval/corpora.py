@@ -21,11 +21,13 @@ def load_corpus(source: str | Path) -> tuple[dict[str, str], dict[str, str]]:
         Document id -> text (title first), and document id -> title.
 
     Raises:
-        InputError: the source cannot be read, is empty, or has one id for different texts.
+        InputError: the source cannot be read, is empty, or has one id twice (BEIR) or for different texts.
     """
     folder = Path(source)
-    documents = beir.read_documents(folder) if beir.is_beir_folder(folder) else _passages(source)
-    corpus, titles, _ = collect_documents(str(source), documents)
+    if beir.is_beir_folder(folder):
+        corpus, titles, _ = collect_documents(str(source), beir.read_documents(folder), beir.corpus_file(folder))
+    else:
+        corpus, titles, _ = collect_documents(str(source), _passages(source))
     return corpus, titles
 
 

@@ -128,18 +128,38 @@ def require_distinct_names(data_sets: Sequence[RetrievalData]) -> None:
             raise InputError(f"Two data sets are called '{name}'; rename one of the folders.")
 
 
+def require_measurable(data: RetrievalData, measures: Sequence[str]) -> None:
+    """Check, before anything is searched, that the measures mean something on a data set.
+
+    Raises:
+        InputError: Answer@k is asked for and there are no answers, or another one and there are no judgements, or none
+            above 0.
+    """
+    answers = [measure for measure in measures if _ANSWER.fullmatch(measure)]
+    if answers and not data.answers:
+        raise InputError(f"'{data.name}' has no answers, so {', '.join(answers)} cannot be measured on it.")
+    if len(answers) == len(measures):
+        return
+    if not any(data.qrels.values()):
+        raise InputError(f"'{data.name}' has answers but no judgements, so only Answer@k can be measured on it.")
+    if not any(relevance > 0 for judged in data.qrels.values() for relevance in judged.values()):
+        raise InputError(
+            f"No '{data.split}' judgement of '{data.name}' is above 0, so every measure would be 0; "
+            "name judgements that say which documents are relevant."
+        )
+
+
 def measure_run(data: RetrievalData, run: Run, measures: Sequence[str] = DEFAULT_MEASURES) -> SystemResult:
     """Measure a run by the data set's protocol, with 95 % bootstrap intervals over queries.
 
     Raises:
-        InputError: a measure is unknown, or Answer@k is asked for and the data have no answers.
+        InputError: a measure is unknown or cannot be had, see `require_measurable`.
     """
     if data.protocol.exclude_same_id:
         run = without_same_ids(run)
+    require_measurable(data, measures)
     answer_cuts = {measure: int(match[1]) for measure in measures if (match := _ANSWER.fullmatch(measure))}
     trec_measures = [measure for measure in measures if measure not in answer_cuts]
-    if trec_measures and not any(data.qrels.values()):
-        raise InputError(f"'{data.name}' has answers but no judgements, so only Answer@k can be measured on it.")
     _, per_query = evaluate_run(data.qrels, run, trec_measures)
     if answer_cuts:
         _add_answers(data, run, answer_cuts, per_query)
@@ -158,8 +178,6 @@ def depth_needed(measures: Sequence[str], least: int) -> int:
 
 
 def _add_answers(data: RetrievalData, run: Run, cuts: Mapping[str, int], per_query: PerQuery) -> None:
-    if not data.answers:
-        raise InputError(f"'{data.name}' has no answers, so {', '.join(cuts)} cannot be measured on it.")
     bodies = _Bodies(data)
     ranks = answer_ranks(run, data.answers, bodies, max(cuts.values()))
     for query, values in per_query.items():

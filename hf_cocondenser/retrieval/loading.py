@@ -46,7 +46,9 @@ def load_retrieval_data(source: str | Path, split: str | None = "test", *, name:
     if protocol is DEFAULT:
         logger.info("%s is not a BEIR data set known by name: the default protocol is used.", name)
     documents, queries, judgements = _parts(source, split)
-    data = assemble(name, split, documents, queries, judgements, protocol)
+    folder = Path(source)
+    files = (beir.corpus_file(folder), beir.queries_file(folder)) if beir.is_beir_folder(folder) else None
+    data = assemble(name, split, documents, queries, judgements, protocol, files)
     if split is not None and judgements is not None:
         for deviation in deviations(protocol, split, len(data.corpus), data.qrels):
             logger.warning("%s: %s; figures do not compare with published ones.", name, deviation)
@@ -58,7 +60,7 @@ def _parts(source: str | Path, split: str | None) -> _Parts:
         entry = CatalogueDataset(str(source).removeprefix(PREFIX))
         return entry.documents(), entry.queries(), entry.judgements() if split is not None else ()
     folder = Path(source)
-    if folder.is_dir() and beir.is_beir_folder(folder):
+    if beir.is_beir_folder(folder):
         judgements = beir.read_judgements(folder, split) if split is not None else ()
         return beir.read_documents(folder), beir.read_queries(folder), judgements
     if folder.is_dir() and msmarco.is_msmarco_folder(folder):

@@ -8,14 +8,14 @@ import json
 import pytest
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.retrieval.collection import Document, Query, assemble
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 
 
-def test_counts_of_an_awkward_folder(write_beir, corpus, tmp_path):
+def test_counts_of_an_awkward_folder(write_beir, tmp_path):
     folder = write_beir(
         tmp_path / "odd",
-        corpus=[*corpus.items(), ("d1", corpus["d1"])],
-        queries=[("q1", "a"), ("q1", "a"), ("q2", "b"), ("q3", " "), ("q4", "d")],
+        queries=[("q1", "a"), ("q2", "b"), ("q3", " "), ("q4", "d")],
         qrels=[
             ("q1", "d1", 2),
             ("q1", "d1", 1),
@@ -34,10 +34,10 @@ def test_counts_of_an_awkward_folder(write_beir, corpus, tmp_path):
     assert data.corpus["d2"].startswith("Dolphins")
     assert data.corpus["d4"] == "Empty"
     assert data.counts == {
-        "duplicate_documents": 1,
+        "duplicate_documents": 0,
         "documents": 7,
         "empty_documents": 1,
-        "duplicate_queries": 1,
+        "duplicate_queries": 0,
         "judgements": 4,
         "judgements_of_unknown_queries": 1,
         "judgements_of_unknown_documents": 1,
@@ -82,14 +82,36 @@ def test_gzipped_and_numeric_ids(tmp_path):
         ({"qrels": []}, "judgements .* are empty"),
         ({"qrels": [("q1", "d1", "high")]}, "Line 2"),
         ({"corpus": []}, "corpus .* is empty"),
-        ({"corpus": [("d1", ("", "one")), ("d1", ("", "other"))]}, "two different texts under the id 'd1'"),
-        ({"queries": [("q1", "one"), ("q1", "other")]}, "two different texts under the id 'q1'"),
+        ({"corpus": [("d1", ("", "one")), ("d1", ("", "other"))]}, r"corpus.jsonl' has the id 'd1' twice"),
+        ({"corpus": [("d1", ("", "one")), ("d1", ("", "one"))]}, r"corpus.jsonl' has the id 'd1' twice"),
+        ({"queries": [("q1", "one"), ("q1", "one")]}, r"queries.jsonl' has the id 'q1' twice"),
     ],
 )
 def test_refused(write_beir, tmp_path, changes, words):
     folder = write_beir(tmp_path / "bad", **changes)
     with pytest.raises(InputError, match=words):
         load_retrieval_data(folder)
+
+
+def test_rows_of_other_sources_that_come_twice():
+    twice = [Document("d1", "", "one"), Document("d1", "", "one")]
+    data = assemble("x", "test", twice, [Query("q", "?"), Query("q", "?")], [("q", "d1", 1)])
+    assert (data.counts["duplicate_documents"], data.counts["duplicate_queries"]) == (1, 1)
+    with pytest.raises(InputError, match="two different texts under the id 'd1'"):
+        assemble("x", "test", [*twice, Document("d1", "", "other")], [Query("q", "?")], [("q", "d1", 1)])
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_what_is_said_of_a_data_set_nobody_knows(write_beir, tmp_path, caplog, split):
+    caplog.set_level("INFO")
+    load_retrieval_data(write_beir(tmp_path / "mine", split=split), split)
+    assert "mine is not a BEIR data set known by name: the default protocol is used." in caplog.text
+    assert "published" not in caplog.text
+
+
+def test_what_is_said_of_a_known_data_set(write_beir, tmp_path, caplog):
+    load_retrieval_data(write_beir(tmp_path / "scifact", split="train"), "train")
+    assert "scifact: published figures are of the split 'test', not 'train'" in caplog.text
 
 
 def test_missing_split_names_those_there_are(beir_folder):

@@ -106,3 +106,23 @@ def test_bad_input_is_one_sentence_and_status_2(retriever, beir_folder, tmp_path
     error = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(error) == 1 and words in error[0]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"qrels": [("q1", "d1", 0), ("q2", "d6", -1)]}, "No 'test' judgement of 'odd' is above 0"),
+        ({"corpus": [("d1", ("", "one")), ("d1", ("", "one"))]}, "corpus.jsonl' has the id 'd1' twice"),
+        ({"queries": [("q1", "one"), ("q1", "one")]}, "queries.jsonl' has the id 'q1' twice"),
+    ],
+)
+def test_data_that_cannot_be_measured_on(retriever, write_beir, tmp_path, capsys, broken, said):
+    folder = write_beir(tmp_path / "odd", **broken)
+    out = tmp_path / "out"
+    assert main(["evaluate", str(retriever), "--data", str(folder), "--output-dir", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("error:") == 1 and said in error.splitlines()[-1]
+    assert not out.exists()
+    if "corpus" in broken:
+        assert main(["search", str(retriever), "--corpus", str(folder), "--query", "one"]) == 2
+        assert said in capsys.readouterr().err

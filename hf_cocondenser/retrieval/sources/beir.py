@@ -17,13 +17,31 @@ def is_beir_folder(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
 
 
+def corpus_file(folder: Path) -> Path:
+    """The file of the documents.
+
+    Raises:
+        InputError: there is none.
+    """
+    return _find(folder, "corpus.jsonl")
+
+
+def queries_file(folder: Path) -> Path:
+    """The file of the queries.
+
+    Raises:
+        InputError: there is none.
+    """
+    return _find(folder, "queries.jsonl")
+
+
 def read_documents(folder: Path) -> Iterator[Document]:
     """Every line of corpus.jsonl[.gz].
 
     Raises:
         InputError: a line is not a JSON object with an id.
     """
-    path = _find(folder, "corpus.jsonl")
+    path = corpus_file(folder)
     for number, record in _read_jsonl(path):
         yield Document(_identifier(record, path, number), _text(record, "title"), _text(record, "text"))
 
@@ -34,7 +52,7 @@ def read_queries(folder: Path) -> Iterator[Query]:
     Raises:
         InputError: a line is not a JSON object with an id.
     """
-    yield from read_queries_file(_find(folder, "queries.jsonl"))
+    yield from read_queries_file(queries_file(folder))
 
 
 def read_queries_file(path: Path) -> Iterator[Query]:
