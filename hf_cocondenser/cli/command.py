@@ -34,6 +34,7 @@ class Command:
         target: the positional argument's name, if there is one.
         target_help: its help.
         many_targets: take several; `run` then gets a list.
+        recipes: name of a recipe (`--recipe`) -> the defaults that it changes.
     """
 
     summary: str
@@ -43,12 +44,14 @@ class Command:
     target: str | None = None
     target_help: str = ""
     many_targets: bool = False
+    recipes: Callable[[str], dict[str, Any]] | None = None
 
 
 def parse(name: str, command: Command, argv: Sequence[str]) -> list[Any]:
     """Turn `argv` (flags win over the YAML file named by `--config`) into the arguments of `command.run`.
 
-    A boolean is set by `--flag`, `--flag true` or `--no-flag`; the YAML file's values are read as flags are.
+    A recipe changes defaults only, so file and flags win over it, and `--help` shows them. A boolean is set by
+    `--flag`, `--flag true` or `--no-flag`; the YAML file's values are read as flags are.
 
     Raises:
         InputError: a flag or the YAML file cannot be used, or the target is missing.
@@ -58,6 +61,11 @@ def parse(name: str, command: Command, argv: Sequence[str]) -> list[Any]:
     config_parser.add_argument("--config", nargs="?")
     config = config_parser.parse_known_args(argv)[0].config
     from_file = _flags_of_file(config, parser) if config else []
+    if command.recipes is not None:
+        recipe_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        recipe_parser.add_argument("--recipe", nargs="?")
+        recipe = recipe_parser.parse_known_args([*from_file, *argv])[0].recipe
+        parser.set_defaults(**(command.recipes(recipe) if recipe else {}))
     try:
         *arguments, rest, unknown = parser.parse_args_into_dataclasses(
             from_file + _plain_booleans(argv, parser), return_remaining_strings=True, look_for_args_file=False

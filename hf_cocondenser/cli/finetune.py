@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.recipes import recipe_settings
 
 
 @dataclass
@@ -14,6 +16,12 @@ class FinetuneArguments:
 
     data: str = field(metadata={"help": "BEIR folder with qrels/train.tsv (and qrels/dev.tsv, if there is one)"})
     output_dir: str = field(metadata={"help": "folder that becomes the retriever; its steps/ holds the way there"})
+    recipe: Literal["cocondenser", "gtr"] = field(
+        default="cocondenser",
+        metadata={
+            "help": "defaults of all other options; gtr: T5 encoders as in arXiv 2112.07899 (see --recipe gtr --help)"
+        },
+    )
     overwrite: bool = field(default=False, metadata={"help": "do steps again whose inputs changed"})
 
 
@@ -31,9 +39,11 @@ COMMAND = Command(
     examples="""  hf-cocondenser finetune runs/cocondenser --data data/scifact --output-dir runs/retriever
   hf-cocondenser finetune sentence-transformers/all-MiniLM-L6-v2 --data data/scifact --output-dir runs/minilm --rounds 1
   hf-cocondenser finetune runs/cocondenser --data data/squad --output-dir runs/squad --config finetune.yaml
+  hf-cocondenser finetune google/flan-t5-base --recipe gtr --data data/msmarco --output-dir runs/gtr --max-steps 20000
 The same command again goes on where it stopped, and does nothing that is already done.""",
     arguments=(FinetuneArguments, FinetuneConfig, MiningConfig),
     run=run,
+    recipes=recipe_settings,
     target="checkpoint",
-    target_help="sentence-transformers model, plain encoder checkpoint or Condenser pre-training checkpoint",
+    target_help="sentence-transformers model, plain encoder checkpoint (T5 too) or Condenser pre-training checkpoint",
 )

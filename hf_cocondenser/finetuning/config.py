@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from hf_cocondenser.errors import InputError
 
+_LEAST_FLOAT16_TEMPERATURE = 0.02
+
 
 def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
@@ -31,7 +33,10 @@ class FinetuneConfig:
     negatives_per_query: int = _option(1, "hard negatives per query and step, drawn anew each epoch")
     learning_rate: float = _option(2e-5, "peak learning rate (the papers' is 5e-6 for BERT-base)")
     warmup: float = _option(0.1, "share of the steps with a rising learning rate")
-    weight_decay: float = _option(0.01, "AdamW's weight decay")
+    weight_decay: float = _option(0.01, "the optimizer's weight decay")
+    optimizer: Literal["adamw", "adafactor"] = _option(
+        "adamw", "adafactor: T5's, with steps relative to the size of each weight matrix, and next to no memory"
+    )
     temperature: str = _option("auto", "scores are divided by it; auto: the one that calibrates the starting point")
     similarity: Literal["dot", "cosine"] | None = _option(
         None, "score function (the starting point's own; dot for a bare one)"
@@ -44,13 +49,26 @@ class FinetuneConfig:
     query_length: int = _option(64, "longest query in tokens")
     passage_length: int = _option(256, "longest passage in tokens")
     dropout: float | None = _option(None, "dropout in training (the checkpoint's own)")
-    precision: Literal["auto", "bfloat16", "float32"] = _option(
-        "auto", "auto: bfloat16 where the hardware multiplies it"
+    precision: Literal["auto", "bfloat16", "float16", "float32"] = _option(
+        "auto", "auto: bfloat16 where the hardware multiplies it; float16: for GPUs that do not"
+    )
+    activation_checkpointing: bool = _option(
+        False,
+        "keep one activation per layer and compute the rest again: large models in little memory, a third slower",
+    )
+    pooling: Literal["auto", "cls", "mean"] = _option(
+        "auto", "pooling of a plain checkpoint; auto: cls, or mean over the tokens where there is no CLS token (T5)"
+    )
+    projection: int = _option(
+        0, "put a linear layer to so many dimensions behind a plain checkpoint's pooling (0: none)"
     )
     attention: str | None = _option(None, "attention implementation: eager, sdpa, ... (the fastest known)")
     untied: bool = _option(False, "two encoders, one for queries and one for passages")
     lora_rank: int = _option(
         0, "train low-rank adapters of this rank and merge them at the end (needs the extra 'lora')"
+    )
+    train_share: float = _option(
+        1.0, "share of the training queries to use (a seeded sample; the smaller is in the larger)"
     )
     seed: int = _option(42, "seed of sampling, dropout and the held-out queries")
     evaluations: int = _option(
@@ -68,7 +86,15 @@ class FinetuneConfig:
         for name in (*positive, "dev_queries"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above 0.")
-        for name in ("max_steps", "negatives_per_query", "warmup", "lora_rank", "evaluations", "dev_documents"):
+        for name in (
+            "max_steps",
+            "negatives_per_query",
+            "warmup",
+            "lora_rank",
+            "evaluations",
+            "dev_documents",
+            "projection",
+        ):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it cannot be negative.")
         for name in ("query_length", "passage_length"):
@@ -80,11 +106,13 @@ class FinetuneConfig:
             raise InputError(f"rounds is {self.rounds}; there are 1 and 2.")
         if not 0 <= self.dev_share < 1:
             raise InputError(f"dev_share is {self.dev_share}; it is a share from 0 up to, but not, 1.")
+        if not 0 < self.train_share <= 1:
+            raise InputError(f"train_share is {self.train_share}; it is a share above 0 and up to 1.")
         if self.untied and self.lora_rank:
             raise InputError("LoRA on untied encoders is not offered; choose one of untied and lora_rank.")
         self.temperature = str(self.temperature)
         if self.temperature != "auto":
-            self.fixed_temperature()
+            self.require_safe(self.fixed_temperature())
 
     def fixed_temperature(self) -> float:
         """The temperature as a number.
@@ -99,6 +127,18 @@ class FinetuneConfig:
         if value <= 0:
             raise InputError(f"temperature is '{self.temperature}'; it is a number above 0 or 'auto'.")
         return value
+
+    def require_safe(self, temperature: float) -> None:
+        """Refuse a temperature that float16 cannot follow: its gradients overflow under the steep softmax.
+
+        Raises:
+            InputError: it is under 0.02 and the precision is float16.
+        """
+        if self.precision == "float16" and temperature < _LEAST_FLOAT16_TEMPERATURE:
+            raise InputError(
+                f"float16 overflows at the temperature {temperature:g} (under {_LEAST_FLOAT16_TEMPERATURE}); choose"
+                " --precision bfloat16 or float32."
+            )
 
 
 @dataclass

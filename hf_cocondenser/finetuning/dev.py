@@ -48,6 +48,16 @@ def hold_out(train: RetrievalData, share: float, most: int, seed: int) -> tuple[
     return restrict(train, rest), restrict(train, dev)
 
 
+def sample_queries(train: RetrievalData, share: float, seed: int) -> RetrievalData:
+    """A seeded share of the training queries, at least one; the sample of a smaller share lies in that of a larger."""
+    judged = list(relevant_documents(train.qrels))
+    number = max(1, round(share * len(judged)))
+    if number == len(judged):
+        return train
+    chosen = sorted(np.random.default_rng(seed).permutation(len(judged))[:number].tolist())
+    return restrict(train, [judged[i] for i in chosen])
+
+
 def sample_dev(dev: RetrievalData, queries: int, documents: int, seed: int) -> RetrievalData:
     """A seeded sample of development queries, to be ranked over all their relevant documents and random others.
 

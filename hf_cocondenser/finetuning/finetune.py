@@ -9,7 +9,7 @@ from typing import Any
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
-from hf_cocondenser.finetuning.dev import hold_out, sample_dev
+from hf_cocondenser.finetuning.dev import hold_out, sample_dev, sample_queries
 from hf_cocondenser.finetuning.job import FinetuningJob
 from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.retrieval.collection import RetrievalData
@@ -61,6 +61,7 @@ def finetune(
     origin = "given" if dev is not None else "held out"
     if dev is None and config.evaluations:
         train, dev = hold_out(train, config.dev_share, config.dev_queries, config.seed)
+    train = sample_queries(train, config.train_share, config.seed)
     if dev is not None:
         dev = sample_dev(dev, config.dev_queries, config.dev_documents, config.seed)
         logger.info("Development set (%s): %d queries over %d documents.", origin, len(dev.queries), len(dev.corpus))

@@ -30,8 +30,9 @@ logger = logging.getLogger(__name__)
 def load_starting_point(checkpoint: str | Path, work_folder: Path, config: FinetuneConfig) -> SentenceTransformer:
     """Load what is to be fine-tuned, in float32, with the configuration's lengths, similarity and dropout.
 
-    A sentence-transformers model is used as it is; a plain encoder checkpoint gets CLS pooling and the dot product; a
-    Condenser pre-training checkpoint is exported to `work_folder` first.
+    A sentence-transformers model is used as it is; a plain encoder checkpoint gets the pooling and projection that the
+    configuration names (CLS, or the mean for T5, and none), and the dot product unless told otherwise; a Condenser
+    pre-training checkpoint is exported to `work_folder` first.
 
     Raises:
         InputError: it cannot be loaded, or the lengths do not fit it.
@@ -69,7 +70,7 @@ def _exported(path: Path, folder: Path) -> Path:
 
 def _load(checkpoint: str, config: FinetuneConfig) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Transformer
     from sentence_transformers.util import is_sentence_transformer_model
 
     options: dict[str, Any] = {"dtype": torch.float32}
@@ -84,17 +85,44 @@ def _load(checkpoint: str, config: FinetuneConfig) -> SentenceTransformer:
         raise not_only_tensors(checkpoint) from None
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"'{checkpoint}' cannot be loaded: {' '.join(str(error).split())}") from None
-    logger.info(
-        "%s is a plain checkpoint: it gets CLS pooling and the %s.", checkpoint, config.similarity or "dot product"
-    )
-    pooling = Pooling(transformer.get_embedding_dimension(), "cls")
     similarity = config.similarity or "dot"
-    return SentenceTransformer(modules=[transformer, pooling], similarity_fn_name=similarity, device=local_device())
+    modules = _behind(transformer, config, similarity)
+    kinds = ", ".join(type(module).__name__ for module in modules)
+    logger.info(
+        "%s is a plain checkpoint: it gets %s pooling (%s) and the %s.",
+        checkpoint,
+        modules[0].pooling_mode,
+        kinds,
+        "dot product" if similarity == "dot" else similarity,
+    )
+    return SentenceTransformer(modules=[transformer, *modules], similarity_fn_name=similarity, device=local_device())
+
+
+def _behind(transformer: Any, config: FinetuneConfig, similarity: str) -> list[Any]:
+    """Pooling, and with a projection a linear layer without bias and, for cosines, the scaling to length 1 (GTR)."""
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
+
+    width = transformer.get_embedding_dimension()
+    pooling = config.pooling
+    if pooling == "auto":
+        pooling = "mean" if is_t5(transformer.auto_model) else "cls"
+    modules: list[Any] = [Pooling(width, pooling)]
+    if config.projection:
+        torch.manual_seed(config.seed)  # untied encoders, other processes and a second call get the same weights
+        modules.append(Dense(width, config.projection, bias=False, activation_function=torch.nn.Identity()))
+        if similarity == "cosine":
+            modules.append(Normalize())
+    return modules
+
+
+def is_t5(encoder: Any) -> bool:
+    """Whether an encoder is of T5's family (T5, Flan-T5, mT5, uMT5, LongT5), which has no CLS token."""
+    return encoder.config.model_type in ("t5", "mt5", "umt5", "longt5")
 
 
 def _fast_attention(precision: str) -> str | None:
     """On a CPU, sdpa's backward pass in bf16 is slower than eager's (by 30 % on Zen 4)."""
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() or precision == "float16":
         return None
     return "eager" if resolve_precision(precision, torch.device("cpu")) == "bfloat16" else None
 
@@ -134,6 +162,9 @@ def set_dropout(model: torch.nn.Module, probability: float) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = probability
+        for name in ("dropout", "dropout_prob", "attention_dropout"):  # attention layers keep a plain number
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, probability)
     config: Any = model.config
     for name, value in config.to_dict().items():
         if isinstance(value, float) and ("dropout" in name or name == "attn_pdrop"):

@@ -37,8 +37,16 @@ class RetrieverTrainer(SentenceTransformerTrainer):
         collator: TrainingCollator,
         loss: MaskedContrastiveLoss,
         evaluator: DevEvaluator | None = None,
+        optimizer: tuple[type[torch.optim.Optimizer], dict[str, Any]] | None = None,
     ) -> None:
-        super().__init__(model=model, args=args, data_collator=collator, loss=loss, evaluator=evaluator)
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=collator,
+            loss=loss,
+            evaluator=evaluator,
+            optimizer_cls_and_kwargs=optimizer,
+        )
         self.training_set = training_set
         self.sampler = EpochSampler(len(training_set), args.seed)
         self._sums: dict[str, torch.Tensor] = {}

@@ -19,7 +19,7 @@ from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.dev import DevEvaluator
 from hf_cocondenser.finetuning.lora import add_lora, merge_lora
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
-from hf_cocondenser.finetuning.starting_point import freeze_unused, model_hash
+from hf_cocondenser.finetuning.starting_point import freeze_unused, is_t5, model_hash, transformers_of
 from hf_cocondenser.finetuning.steps import processes
 from hf_cocondenser.finetuning.temperature import auto_temperature
 from hf_cocondenser.finetuning.tokens import TokenStore
@@ -54,10 +54,12 @@ def train_round(
         What is worth recording: temperature, steps, the development measures of the chosen checkpoint, the weights' hash.
 
     Raises:
-        InputError: there are fewer training queries than a batch over all processes needs.
+        InputError: there are fewer training queries than a batch over all processes needs, or the precision does not
+            suit the model.
     """
     torch.manual_seed(config.seed)
     temperature = _temperature(model, training_set, config)
+    require_fitting_precision(model, temperature, config)
     if config.lora_rank:
         add_lora(model, config.lora_rank)
     freeze_unused(model)
@@ -83,7 +85,9 @@ def train_round(
     )
     checkpoint = last_checkpoint(folder / "training")
     arguments.eval_on_start = evaluator is not None and checkpoint is None
-    trainer = RetrieverTrainer(model, arguments, training_set, collator, loss, evaluator)
+    if config.activation_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    trainer = RetrieverTrainer(model, arguments, training_set, collator, loss, evaluator, optimizer(config))
     if schedule is not None:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(schedule)
@@ -104,6 +108,30 @@ def train_round(
         shutil.rmtree(folder / "training")
         result["model_hash"] = model_hash(model)
     return result
+
+
+def optimizer(config: FinetuneConfig) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
+    """Adafactor as T5 is trained with it (steps scaled by each matrix's size, no momentum), or None for AdamW."""
+    if config.optimizer == "adamw":
+        return None
+    from transformers import Adafactor
+
+    return Adafactor, {"lr": config.learning_rate, "scale_parameter": True, "relative_step": False}
+
+
+def require_fitting_precision(model: SentenceTransformer, temperature: float, config: FinetuneConfig) -> None:
+    """Refuse float16 where it does not work.
+
+    Raises:
+        InputError: float16 with a low temperature, for T5 (whose feed-forward sums overflow it), or on a CPU.
+    """
+    config.require_safe(temperature)
+    if config.precision != "float16":
+        return
+    if any(is_t5(transformer.auto_model) for transformer in transformers_of(model)):
+        raise InputError("T5's feed-forward layers overflow float16; choose --precision bfloat16 or float32.")
+    if not torch.cuda.is_available():
+        raise InputError("float16 trains on a GPU only; choose --precision float32 or bfloat16.")
 
 
 def _temperature(model: SentenceTransformer, training_set: TrainingSet, config: FinetuneConfig) -> float:
@@ -139,6 +167,7 @@ def training_arguments(
     from sentence_transformers import SentenceTransformerTrainingArguments
 
     on_cpu = not torch.cuda.is_available()
+    half = config.precision == "float16"
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         num_train_epochs=config.epochs,
@@ -147,7 +176,8 @@ def training_arguments(
         learning_rate=config.learning_rate,
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,
-        bf16=resolve_precision(config.precision, torch.device("cpu" if on_cpu else "cuda")) == "bfloat16",
+        bf16=not half and resolve_precision(config.precision, torch.device("cpu" if on_cpu else "cuda")) == "bfloat16",
+        fp16=half,
         use_cpu=on_cpu,
         seed=config.seed,
         data_seed=config.seed,

@@ -45,11 +45,13 @@ class RetrieverFacts:
 
 def retriever_facts(retriever: SentenceTransformer) -> RetrieverFacts:
     """Read the facts off a loaded retriever."""
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 
     encoders = [module for module in retriever.modules() if isinstance(module, Transformer)]
     poolings = [module for module in retriever.modules() if isinstance(module, Pooling)]
     config = encoders[0].auto_model.config
+    projections = [module for module in retriever.modules() if isinstance(module, Dense)]
+    projected = f", projected to {projections[-1].out_features} dimensions" if projections else ""
     parameters = sum(p.numel() for p in retriever.parameters())
     normalized = isinstance(retriever[len(retriever) - 1], Normalize)
     similarity = str(retriever.similarity_fn_name)
@@ -59,7 +61,7 @@ def retriever_facts(retriever: SentenceTransformer) -> RetrieverFacts:
         architecture=f"{'two encoders, each ' if len(encoders) > 1 else ''}{config.model_type}, "
         f"{config.num_hidden_layers} layers of width {config.hidden_size}; {parameters:,} parameters in all",
         dimension=retriever.get_embedding_dimension(),
-        pooling=f"{'CLS' if mode == 'cls' else mode} pooling{', normalised to length 1' if normalized else ''}",
+        pooling=f"{'CLS' if mode == 'cls' else mode} pooling{projected}{', normalised to length 1' if normalized else ''}",
         similarity_words=_SIMILARITY.get(similarity, similarity),
         unit_vectors=normalized or similarity == "cosine",
         max_length=retriever.max_seq_length,

@@ -15,7 +15,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from hf_cocondenser.files import read_json, write_json
 
-_CLASSIC = ("Transformer", "Pooling", "Normalize")
+_CLASSIC = ("Transformer", "Pooling", "Dense", "Normalize")
 _POOLING_KEYS = {
     "cls": "pooling_mode_cls_token",
     "mean": "pooling_mode_mean_tokens",
@@ -40,6 +40,8 @@ def make_portable(folder: Path) -> None:
         module["type"] = f"sentence_transformers.models.{kind}"
         if kind == "Pooling":
             _write_pooling(folder / module["path"] / "config.json")
+        if kind == "Dense":
+            _write_dense(folder / module["path"] / "config.json")
     write_json(folder / "modules.json", modules)
     write_json(folder / "sentence_bert_config.json", _transformer_settings(folder))
     tokenizer = read_json(folder / "tokenizer_config.json")
@@ -54,6 +56,15 @@ def _write_pooling(path: Path) -> None:
         return
     dimension = {"word_embedding_dimension": pooling.pop("embedding_dimension")}
     write_json(path, dimension | {key: name == mode for name, key in _POOLING_KEYS.items()} | pooling)
+
+
+def _write_dense(path: Path) -> None:
+    """Leave out where a projection reads and writes, when that is the sentence vector: earlier versions know no other."""
+    dense = read_json(path)
+    for key in ("module_input_name", "module_output_name"):
+        if dense.get(key) == "sentence_embedding":
+            del dense[key]
+    write_json(path, dense)
 
 
 def _transformer_settings(folder: Path) -> dict[str, Any]:

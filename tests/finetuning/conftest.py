@@ -85,3 +85,17 @@ def beir_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(lines))
     return folder
+
+
+@pytest.fixture(scope="session")
+def t5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain T5 encoder checkpoint, two layers of width 32, with the tokenizer of the tiny BERT."""
+    from transformers import T5EncoderModel
+
+    from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config
+
+    folder = tmp_path_factory.mktemp("t5")
+    torch.manual_seed(0)
+    T5EncoderModel(fresh_t5_config("t5:2x32", len(WORDS) + 5)).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -15,8 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
 
 
-def main(folder: Path) -> None:
-    """Two mini-batches of 2 rows a column and process, cached and not, in all directions."""
+def main(folder: Path, temperature: float, wanted: list[str], variants: list[str]) -> None:
+    """Two mini-batches of 2 rows a column and process, cached and not, in the `wanted` directions, with what `variants` say."""
     dist.init_process_group("gloo")
     rank, world = dist.get_rank(), dist.get_world_size()
     rng = np.random.default_rng(0)
@@ -24,21 +25,24 @@ def main(folder: Path) -> None:
     labels = torch.from_numpy(rng.integers(0, 12, (8, 5)))
     mine = slice(rank * 8 // world, (rank + 1) * 8 // world)
     results = {}
-    for directions in ("forward", "sum", "mean"):
-        for cached in (True, False):
-            model = SentenceTransformer(str(folder / "model"), device="cpu", model_kwargs={"dtype": torch.float64})
+    for directions, cached, variant in itertools.product(wanted, (True, False), variants):
+        model = SentenceTransformer(str(folder / "model"), device="cpu").double()
+        if hasattr(model[0].auto_model, "pooler"):
             model[0].auto_model.pooler = None  # an unused parameter would keep DDP from synchronising
-            model.eval()  # no dropout: processes draw different masks
-            wrapped = DistributedDataParallel(model, broadcast_buffers=False)
-            loss = MaskedContrastiveLoss(model, 2.0, directions=directions, gradient_cache=cached, mini_batch_size=3)
-            loss.model = wrapped
-            value = loss([model.preprocess(column[mine]) for column in rows], labels[mine])
-            value.backward()
-            total = value.detach().clone()
-            dist.all_reduce(total)
-            gradients = [p.grad for p in model.parameters() if p.grad is not None]
-            sums = [float(g.sum()) for g in gradients] + [float(g.norm()) for g in gradients]
-            results[f"{directions} {'cached' if cached else 'plain'}"] = [float(total) / world, *sums]
+        model.eval()  # no dropout: processes draw different masks
+        wrapped = DistributedDataParallel(model, broadcast_buffers=False)
+        loss = MaskedContrastiveLoss(
+            model, temperature, directions=directions, gradient_cache=cached, mini_batch_size=3
+        )
+        loss.model = wrapped
+        columns, keys = (rows, labels[mine]) if not variant else (rows[:2], None)
+        value = loss([model.preprocess(column[mine]) for column in columns], keys)
+        value.backward()
+        total = value.detach().clone()
+        dist.all_reduce(total)
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        sums = [float(g.sum()) for g in gradients] + [float(g.norm()) for g in gradients]
+        results[f"{directions} {'cached' if cached else 'plain'}{variant}"] = [float(total) / world, *sums]
     if rank == 0:
         (folder / f"{world}.json").write_text(json.dumps(results))
     dist.barrier()
@@ -46,4 +50,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        main(Path(sys.argv[1]), float(sys.argv[2]), ["sum"], ["", ", no negatives"])
+    else:
+        main(Path(sys.argv[1]), 2.0, ["forward", "sum", "mean"], [""])
