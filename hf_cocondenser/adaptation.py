@@ -9,12 +9,13 @@ from typing import Any
 
 from datasets import Dataset
 
+from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import require_new_folder
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, require_used
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.job import STEPS
 from hf_cocondenser.finetuning.pseudo_queries import pseudo_queries
@@ -86,7 +87,8 @@ def adapt(
     Raises:
         InputError: documents or checkpoint cannot be used, or a step was done before with other inputs.
     """
-    config = config or AdaptConfig()
+    config, finetuning, mining = config or AdaptConfig(), finetuning or FinetuneConfig(), mining or MiningConfig()
+    require_used(finetuning, mining)
     output_dir = Path(output_dir)
     steps = output_dir / STEPS
     if processes().is_main_process and not steps.is_dir():
@@ -94,7 +96,7 @@ def adapt(
     train = pseudo_queries(documents, name, config.passages_per_document)
     checkpoint: str | Path = start
     if config.pretrain_epochs or config.pretrain_steps:
-        checkpoint = _pretrained(start, documents, steps, config, finetuning or FinetuneConfig(), name, overwrite)
+        checkpoint = _pretrained(start, documents, steps, config, finetuning, name, overwrite)
     return finetune(checkpoint, train, output_dir, finetuning, mining, overwrite=overwrite)
 
 
@@ -126,7 +128,7 @@ def _pretrained(
             stage="cocondenser",
             num_train_epochs=config.pretrain_epochs,
             max_steps=config.pretrain_steps or -1,
-            per_device_train_batch_size=config.pretrain_batch_size,
+            per_device_train_batch_size=_batch_size(steps / "spans" / _SPANS, config, finetuning.seed),
             learning_rate=config.pretrain_learning_rate,
             temperature=config.pretrain_temperature,
             bf16=resolve_precision(finetuning.precision, device) == "bfloat16",
@@ -143,3 +145,18 @@ def _pretrained(
     inputs |= {"precision": finetuning.precision, "processes": processes().num_processes}
     run_step(steps / "pretrained", inputs, train, overwrite=overwrite, everywhere=True)
     return steps / "pretrained" / _CHECKPOINT
+
+
+def _batch_size(spans: Path, config: AdaptConfig, seed: int) -> int:
+    """Documents per device and step: what was asked for, or as many as there are."""
+    documents = len(SpanDataset(spans, pairs=True, seed=seed, max_length=config.pretrain_max_length))
+    most = documents // processes().num_processes
+    if most >= config.pretrain_batch_size:
+        return config.pretrain_batch_size
+    logger.info(
+        "%d documents give pairs of spans: pretrain_batch_size is lowered from %d to %d.",
+        documents,
+        config.pretrain_batch_size,
+        most,
+    )
+    return max(most, 1)

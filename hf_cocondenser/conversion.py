@@ -64,7 +64,7 @@ def convert_original(folder: Path, skip_from: int = 6, late_mlm: bool = True) ->
     if not head_file.is_file():
         raise InputError(
             f"'{folder}' lacks model.pt, the Condenser head; to start with a fresh head use "
-            f"CondenserForPreTraining.from_backbone('{folder}')."
+            f"`hf-cocondenser pretrain {folder}` or CondenserForPreTraining.from_backbone('{folder}')."
         )
     try:
         backbone_config = AutoConfig.from_pretrained(folder)

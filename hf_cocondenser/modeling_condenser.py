@@ -196,7 +196,7 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
         if settings.get("model_type") != CondenserConfig.model_type:
             raise InputError(
                 f"'{source}' is a '{settings.get('model_type')}' checkpoint without a Condenser head; "
-                f"start from it with CondenserForPreTraining.from_backbone('{source}')."
+                f"start from it with `hf-cocondenser pretrain {source}` or CondenserForPreTraining.from_backbone('{source}')."
             )
         model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
         missing = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
@@ -207,8 +207,8 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
                 else f"weights ({missing[0]}, ...)"
             )
             raise InputError(
-                f"'{source}' lacks {part}, and a fresh one would corrupt the encoder unnoticed; to start with a fresh "
-                f"head on purpose use CondenserForPreTraining.from_backbone('{source}')."
+                f"'{source}' lacks {part}, and fresh ones would corrupt the encoder unnoticed; to start with a fresh head "
+                f"on purpose use `pretrain --fresh-head` or CondenserForPreTraining.from_backbone('{source}')."
             )
         return (model, info) if wants_info else model
 

@@ -6,12 +6,14 @@ import logging
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, BertConfig, PreTrainedConfig, PreTrainedTokenizerBase, PrinterCallback
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
 from transformers.trainer_utils import IntervalStrategy
 
 from hf_cocondenser.checkpoints import last_checkpoint
@@ -23,7 +25,8 @@ from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER, load_tokenizer
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json, require_new_folder, write_json
 from hf_cocondenser.hub.export import usable_positions
-from hf_cocondenser.hub.loading import condenser_place, not_only_tensors
+from hf_cocondenser.hub.loading import condenser_place
+from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.trainer import CondenserTrainer
 from hf_cocondenser.training_args import CondenserTrainingArguments
@@ -31,6 +34,7 @@ from hf_cocondenser.training_args import CondenserTrainingArguments
 logger = logging.getLogger(__name__)
 
 RECORD = "pretraining.json"
+_REPORTER_PACKAGES = {"azure_ml": "azureml-sdk", "comet_ml": "comet-ml", "flyte": "flytekit"}  # else their own names
 _NEW_BERT = re.compile(r"bert:(\d+)x(\d+)")
 
 
@@ -39,6 +43,9 @@ class ModelOptions:
     """How the model is made from what training starts with."""
 
     n_head_layers: int = field(default=2, metadata={"help": "layers of a new Condenser head; 0: plain MLM, no head"})
+    fresh_head: bool = field(
+        default=False, metadata={"help": "put a new Condenser head on a Condenser checkpoint too, instead of its own"}
+    )
     skip_from: int | None = field(default=None, metadata={"help": "early layers of a new head (default: half of all)"})
     late_mlm: bool = field(default=True, metadata={"help": "also predict masked tokens from the last layer"})
     dropout: float | None = field(default=None, metadata={"help": "dropout everywhere (default: the model's own)"})
@@ -56,8 +63,8 @@ def load_model(
     """Make the model that training starts from, with float32 master weights.
 
     Args:
-        start: a Condenser checkpoint (continued as it is), another encoder checkpoint (gets a fresh head), a JSON
-            configuration of an encoder, or `bert:LAYERSxHIDDEN`; the last two start from random weights.
+        start: a Condenser checkpoint (continued as it is, unless `options.fresh_head`), another encoder checkpoint (gets
+            a fresh head), a JSON configuration of an encoder, or `bert:LAYERSxHIDDEN`; the last two start from random weights.
         tokenizer: the spans' tokenizer; fresh configurations take vocabulary and padding from it.
         options: of the model.
         use_cpu: train on the CPU although there is an accelerator.
@@ -73,22 +80,17 @@ def load_model(
     head: dict[str, Any] = {
         "n_head_layers": options.n_head_layers, "skip_from": options.skip_from, "late_mlm": options.late_mlm
     }  # fmt: skip
-    try:
-        if fresh is not None:
-            model = CondenserForPreTraining._from_config(CondenserConfig(fresh, **head), **kwargs)
-        else:
+    if fresh is not None:
+        model = CondenserForPreTraining._from_config(CondenserConfig(fresh, **head), **kwargs)
+    else:
+        with loading("The model", start):
+            refuse_classifier(start)
             kwargs |= condenser_place(start)
-            if AutoConfig.from_pretrained(start, **kwargs).model_type == CondenserConfig.model_type:
+            is_condenser = AutoConfig.from_pretrained(start, **kwargs).model_type == CondenserConfig.model_type
+            if is_condenser and not options.fresh_head:
                 model = CondenserForPreTraining.from_pretrained(start, dtype=torch.float32, **kwargs)
             else:
                 model = CondenserForPreTraining.from_backbone(start, dtype=torch.float32, **head, **kwargs)
-    except InputError:
-        raise
-    except UnpicklingError:
-        raise not_only_tensors(start) from None
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"The model '{start}' cannot be loaded: {' '.join(str(error).split())[:300]}") from None
-    if fresh is None:
         _require_same_vocabulary(start, tokenizer)
     if len(tokenizer) > model.config.vocab_size:
         raise InputError(
@@ -190,6 +192,31 @@ def _require_sensible(args: CondenserTrainingArguments, options: ModelOptions) -
         )
 
 
+def _require_reporters(args: CondenserTrainingArguments) -> None:
+    """Refuse to report to a service whose package is not there; transformers would say so after the model is made."""
+    for name in args.report_to:
+        if name in get_available_reporting_integrations():
+            continue
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise InputError(f"report_to is '{name}'; transformers reports to {', '.join(INTEGRATION_TO_CALLBACK)}.")
+        package = _REPORTER_PACKAGES.get(name, name)
+        raise InputError(f"report_to is '{name}', whose package is not installed: pip install {package}.")
+
+
+def _is_of_a_run(output: Path) -> bool:
+    """Whether a folder, if it holds anything, is a pre-training's own, stopped before its first whole checkpoint."""
+    entries = {path.name for path in output.iterdir()} if output.is_dir() else set()
+    own = (RECORD, "training_args.bin", "checkpoint-")
+    return any(name.startswith(own) for name in entries) or entries <= {"runs"}  # TensorBoard's lines
+
+
+def _resumed_from(output: Path) -> str | None:
+    last = last_checkpoint(output)
+    if last is not None and read_json(Path(last) / "config.json").get("model_type") != CondenserConfig.model_type:
+        raise InputError(f"'{last}' is of another training, not of a Condenser; name another output folder.")
+    return last
+
+
 def pretrain(
     start: str | Path,
     spans: str | Path,
@@ -206,7 +233,8 @@ def pretrain(
         spans: what `prepare` wrote; its held-out documents are evaluated on where `args.eval_strategy` says so.
         args: training arguments; `seed` is also that of the spans' drawing and the masks.
         options: of the model and the masks.
-        resume: go on from the last whole checkpoint in the output folder, if there is one.
+        resume: go on from the last whole checkpoint in the output folder, if there is one; the folder must be new, or of
+            such a run.
         callbacks: more of transformers' `TrainerCallback`s.
 
     Raises:
@@ -214,9 +242,12 @@ def pretrain(
     """
     options = options or ModelOptions()
     _require_sensible(args, options)
+    _require_reporters(args)
     output = Path(args.output_dir)
-    last = last_checkpoint(output) if resume else None
+    last = _resumed_from(output) if resume else None
     if last is None and args.process_index == 0:
+        if resume and not _is_of_a_run(output):
+            raise InputError(f"'{output}' holds other things than a pre-training run to resume; name another folder.")
         require_new_folder(output, overwrite=resume, remedy="go on with its run by --resume")
     manifest = read_manifest(spans)
     tokenizer = load_tokenizer(Path(spans) / TOKENIZER_FOLDER)

@@ -11,6 +11,7 @@ from datasets import Dataset, IterableDataset, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.loading import one_line, out_of_reach
 
 TEXT_DOCUMENTS = {"line": "line", "paragraph": "paragraph", "file": "document"}  # ours -> datasets' `sample_by`
 _KINDS = {
@@ -84,6 +85,8 @@ def open_source(
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return _open_saved(folder, split, streaming)
     found = find_files(source)
+    if found is None and (reason := out_of_reach(source, "dataset")):
+        raise InputError(f"'{source}' is neither here nor can it be loaded from the Hub: {reason}.")
     try:
         if found is None:
             return load_dataset(str(source), subset, split=split, streaming=streaming)
@@ -107,8 +110,7 @@ def describe_failure(source: str | Path, error: Exception) -> InputError:
     """Turn an error while reading `source` into one sentence, naming file and line where that can be found."""
     found = None if isinstance(error, DatasetNotFoundError) else find_files(source)
     if found is None:
-        reason = " ".join(str(error).split())[:300]
-        return InputError(f"'{source}' is neither here nor can it be loaded from the Hub ({reason}).")
+        return InputError(f"'{source}' is neither here nor can it be loaded from the Hub: {one_line(error)}")
     kind, files = found
     if kind == "json":
         for file in files:

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBase
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.loading import one_line, out_of_reach
 
 TOKENIZER_FOLDER = "tokenizer"  # inside a span folder
 _SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -19,16 +20,28 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a Hub model, a checkpoint folder or a span folder.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or it cannot be read.
     """
     folder = Path(source)
     if (folder / TOKENIZER_FOLDER).is_dir():
         folder = folder / TOKENIZER_FOLDER
+    if reason := out_of_reach(source):
+        raise InputError(f"No tokenizer can be loaded from '{source}': {reason}.")
     try:
         return AutoTokenizer.from_pretrained(str(folder) if folder.exists() else str(source))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:  # which is what the tokenizers library raises itself
+        reason = "its tokenizer.json is damaged" if _is_damaged(folder / "tokenizer.json") else one_line(error)
         raise InputError(f"No tokenizer can be loaded from '{source}': {reason}") from None
+
+
+def _is_damaged(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    try:
+        Tokenizer.from_file(str(file))
+    except Exception:
+        return True
+    return False
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -183,6 +183,25 @@ class MiningConfig:
             raise InputError("Unlabelled queries can only be used with a cross_encoder that labels them.")
 
 
+def require_used(config: FinetuneConfig, mining: MiningConfig) -> None:
+    """Refuse options of round 2 where there is none.
+
+    Raises:
+        InputError: there is one round, and something was named that only the second reads.
+    """
+    named = {
+        "cross_encoder": mining.cross_encoder,
+        "unlabelled_queries": mining.unlabelled_queries,
+        "margin": mining.margin,
+        "sampling": None if mining.sampling == "random" else mining.sampling,
+        "round2_start": None if config.round2_start == "pretrained" else config.round2_start,
+        "round2_negatives": None if config.round2_negatives == "both" else config.round2_negatives,
+    }
+    unused = [f"{name} ({value})" for name, value in named.items() if value is not None]
+    if config.rounds == 1 and unused:
+        raise InputError(f"With rounds 1 nothing uses {' and '.join(unused)}; leave it out, or set rounds to 2.")
+
+
 def settings(config: FinetuneConfig | MiningConfig, *without: str) -> dict[str, Any]:
     """The fields of a configuration as a plain dictionary, without some of them."""
     return {item.name: getattr(config, item.name) for item in fields(config) if item.name not in without}

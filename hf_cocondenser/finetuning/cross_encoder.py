@@ -14,6 +14,7 @@ import torch
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.pools import PairScorer
 from hf_cocondenser.finetuning.training_set import Pool, same_text
+from hf_cocondenser.loading import loading
 from hf_cocondenser.retrieval.runs import Run, ranked
 
 if TYPE_CHECKING:
@@ -32,12 +33,8 @@ def load_cross_encoder(name_or_path: str) -> PairScorer:
     """
     from sentence_transformers import CrossEncoder
 
-    try:
+    with loading("The cross-encoder", name_or_path):
         model = CrossEncoder(name_or_path)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"The cross-encoder '{name_or_path}' cannot be loaded: {' '.join(str(error).split())}"
-        ) from None
     if model.num_labels not in (1, 2):
         raise InputError(f"The cross-encoder '{name_or_path}' has {model.num_labels} outputs; it must have 1 or 2.")
     return lambda pairs: _probabilities(model, pairs)

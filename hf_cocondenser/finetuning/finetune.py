@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, require_used
 from hf_cocondenser.finetuning.dev import hold_out, sample_dev, sample_queries
 from hf_cocondenser.finetuning.job import FinetuningJob
 from hf_cocondenser.finetuning.training_set import relevant_documents
+from hf_cocondenser.loading import require_within_reach
 from hf_cocondenser.retrieval.collection import RetrievalData
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.measures import evaluate_run
@@ -50,6 +51,10 @@ def finetune(
         InputError: the checkpoint or the data cannot be used, or a step was done before with other inputs.
     """
     config, mining = config or FinetuneConfig(), mining or MiningConfig()
+    require_used(config, mining)
+    require_within_reach("The checkpoint", checkpoint)
+    if mining.cross_encoder:
+        require_within_reach("The cross-encoder", mining.cross_encoder)
     evaluate_run({"query": {"document": 1}}, {}, [config.dev_measure])  # refuses an unknown measure before the work
     train = data if isinstance(data, RetrievalData) else load_retrieval_data(data, "train")
     if not relevant_documents(train.qrels):

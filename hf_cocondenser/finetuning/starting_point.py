@@ -5,19 +5,18 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
+from contextlib import suppress
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.steps import processes
 from hf_cocondenser.hub.export import save_retriever, usable_positions
-from hf_cocondenser.hub.loading import not_only_tensors
+from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.retrieval.distributed import local_device
 from hf_cocondenser.retrieval.encode import resolve_precision
 
@@ -77,14 +76,12 @@ def _load(checkpoint: str, config: FinetuneConfig) -> SentenceTransformer:
     attention = config.attention or _fast_attention(config.precision)
     if attention:
         options["attn_implementation"] = attention
-    try:
+    with loading("The checkpoint", checkpoint):
+        with suppress(OSError):  # a sentence-transformers model may have it in a folder of its own
+            refuse_classifier(checkpoint)
         if is_sentence_transformer_model(checkpoint):
             return SentenceTransformer(checkpoint, model_kwargs=options, device=local_device())
         transformer = Transformer(checkpoint, model_kwargs=options)
-    except UnpicklingError:
-        raise not_only_tensors(checkpoint) from None
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"'{checkpoint}' cannot be loaded: {' '.join(str(error).split())}") from None
     similarity = config.similarity or "dot"
     modules = _behind(transformer, config, similarity)
     kinds = ", ".join(type(module).__name__ for module in modules)

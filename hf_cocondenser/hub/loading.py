@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.data import tokenizer as tokenizers
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.loading import loading
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 
 CONDENSER_FOLDER = "condenser"
@@ -33,19 +32,8 @@ def load_pretraining_checkpoint(name_or_path: str | Path, **kwargs: Any) -> Cond
         raise InputError(f"'{folder}' is not a folder; name the folder of a checkpoint.")
     if path.is_dir() and not (folder / "config.json").is_file():
         raise InputError(f"'{folder}' is no checkpoint: it has no config.json.")
-    try:
+    with loading("The checkpoint", name_or_path):
         return CondenserForPreTraining.from_pretrained(name_or_path, **condenser_place(name_or_path) | kwargs).eval()
-    except InputError:
-        raise
-    except SafetensorError as error:
-        raise InputError(f"The weights of the checkpoint '{name_or_path}' are damaged: {one_line(error)}.") from None
-    except UnpicklingError:
-        raise not_only_tensors(name_or_path) from None
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
-        reason = one_line(error)
-        if "ignore_mismatched_sizes" in reason:
-            reason = "its weights do not have the sizes that its config.json names"
-        raise InputError(f"The checkpoint '{name_or_path}' cannot be loaded: {reason}") from None
 
 
 def condenser_place(name_or_path: str | Path) -> dict[str, str]:
@@ -74,17 +62,3 @@ def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
     if folder.is_dir() and not any((folder / n).is_file() for n in ("tokenizer.json", "vocab.txt", "vocab.json")):
         raise InputError(f"'{folder}' has no tokenizer; name where it is with --tokenizer.")
     return tokenizers.load_tokenizer(name_or_path)
-
-
-def not_only_tensors(name_or_path: str | Path) -> InputError:
-    """What to say of weights that `torch.load(weights_only=True)` refuses."""
-    return InputError(
-        f"'{name_or_path}' is not loaded: its PyTorch file holds other things than tensors, which may run code; convert it "
-        "to safetensors where you trust it."
-    )
-
-
-def one_line(error: Exception) -> str:
-    """The first paragraph of an error's message, on one line."""
-    paragraph = str(error).strip().split("\n\n")[0]
-    return " ".join(paragraph.split()) or type(error).__name__

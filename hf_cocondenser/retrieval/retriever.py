@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json
+from hf_cocondenser.loading import loading, refuse_classifier
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -23,10 +25,9 @@ def load_retriever(name_or_path: str | Path, device: str | None = None) -> Sente
     """Load a retriever: a sentence-transformers folder or Hub repository.
 
     Raises:
-        InputError: nothing is there, or it is a bare checkpoint or a Condenser pre-training checkpoint, which has no
-            pooling and score function of its own.
+        InputError: nothing is there, or it is a cross-encoder, or a bare or Condenser pre-training checkpoint, which has
+            no pooling and score function of its own.
     """
-    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
     path = Path(name_or_path)
@@ -34,11 +35,10 @@ def load_retriever(name_or_path: str | Path, device: str | None = None) -> Sente
         _refuse_bare_checkpoint(path)
     elif path.exists():
         raise InputError(f"'{path}' is a file; name the folder of a retriever.")
-    try:
+    with loading("The retriever", name_or_path):
+        with suppress(OSError):  # a sentence-transformers model may have it in a folder of its own
+            refuse_classifier(name_or_path)
         return SentenceTransformer(str(name_or_path), device=device)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"The retriever '{name_or_path}' cannot be loaded: {reason}") from None
 
 
 def score_function(model: SentenceTransformer, wanted: str | None = None, *, force: bool = False) -> str:

@@ -8,9 +8,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
+from sentence_transformers import CrossEncoder
+from transformers import BertConfig, BertForSequenceClassification
 
 from hf_cocondenser.cli.main import main
+from hf_cocondenser.data.tokenizer import load_tokenizer
 
 SENTENCE = "The {} whale of number {} swims in the cold sea and eats a lot of krill every single day."
 TINY = ("--per-device-train-batch-size", "4", "--max-steps", "1", "--report-to", "none", "--stage", "condenser")
@@ -96,6 +100,8 @@ def test_documents_that_cannot_be_read(made, tmp_path, capfd, content, said, str
         (("--label-smoothing-factor", "0.1"), "label_smoothing_factor"),
         (("--train-sampling-strategy", "group_by_length"), "train_sampling_strategy"),
         (("--deepspeed", "nothing.json"), "deepspeed"),
+        (("--report-to", "clearml"), "pip install clearml"),
+        (("--report-to", "nobody"), "transformers reports to"),
     ],
 )
 def test_pretraining_options_out_of_range(made, tmp_path, capfd, flags, said):
@@ -113,7 +119,9 @@ def test_pretraining_options_out_of_range(made, tmp_path, capfd, flags, said):
         ("list.json", "cannot be used"),
         ("unknown.json", "cannot be used"),
         ("truncated", "cannot be loaded"),
-        ("headless", "lacks its Condenser head"),
+        ("headless", "`pretrain --fresh-head`"),
+        ("wrong-shape", "its weights do not have the sizes that its config.json names"),
+        ("classifier", "is a BertForSequenceClassification: a cross-encoder"),
         ("pickled", "holds other things than tensors"),
     ],
 )
@@ -127,6 +135,20 @@ def test_starting_points_that_cannot_be_used(made, tmp_path, capfd, name, said):
         tensors = load_file(weights)
         if name == "truncated":
             weights.write_bytes(weights.read_bytes()[:9000])
+        elif name == "wrong-shape":
+            tensors["condenser.backbone.embeddings.LayerNorm.weight"] = torch.ones(32)
+            save_file(tensors, weights, {"format": "pt"})
+        elif name == "classifier":
+            shutil.rmtree(start)
+            shape = {"num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 64}
+            config = BertConfig(vocab_size=150, hidden_size=64, num_labels=1, **shape)
+            BertForSequenceClassification(config).save_pretrained(start)
+            load_tokenizer(made / "spans").save_pretrained(start)
+            assert said in refused(capfd, "finetune", start, "--data", made / "data", "--output-dir", tmp_path / "t")
+            CrossEncoder(str(start)).save_pretrained(str(tmp_path / "judge"))  # with a modules.json, like a retriever
+            assert said in refused(
+                capfd, "evaluate", tmp_path / "judge", "--data", made / "data", "--output-dir", tmp_path / "e"
+            )
         elif name == "headless":
             save_file({k: v for k, v in tensors.items() if not k.startswith("head.")}, weights, {"format": "pt"})
         else:
@@ -137,6 +159,14 @@ def test_starting_points_that_cannot_be_used(made, tmp_path, capfd, name, said):
     out = tmp_path / "out"
     assert said in refused(capfd, "pretrain", start, "--spans", made / "spans", *TINY, "--output-dir", out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("content", ["{}", '{"model": {}}', "[]", '{"version": "1.0", "added_tok'])
+def test_a_damaged_tokenizer(made, tmp_path, capfd, content):
+    shutil.copytree(made / "spans" / "tokenizer", tmp_path / "tokenizer")
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text(content)
+    command = ("prepare", made / "documents.jsonl", "--tokenizer", tmp_path / "tokenizer")
+    assert refused(capfd, *command, "--output-dir", tmp_path / "out").endswith("its tokenizer.json is damaged")
 
 
 @pytest.mark.parametrize(
@@ -194,6 +224,49 @@ def test_a_file_where_a_folder_should_be(made, tmp_path, capfd):
 def test_pretrain_names_its_own_way_out_of_a_full_folder(made, capfd):
     command = ("pretrain", "bert:2x64", "--spans", made / "spans", *TINY, "--output-dir", made / "checkpoint")
     assert "--resume" in refused(capfd, *command)
+
+
+@pytest.mark.parametrize("kind", ["files", "training"])
+def test_resume_keeps_out_of_folders_of_others(made, tmp_path, capfd, kind):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine")
+    if kind == "training":
+        (out / "checkpoint-7").mkdir()
+        (out / "checkpoint-7" / "trainer_state.json").write_text("{}")
+        (out / "checkpoint-7" / "config.json").write_text('{"model_type": "bert"}')
+    before = sorted(out.rglob("*"))
+    command = ("pretrain", "bert:2x64", "--spans", made / "spans", *TINY, "--output-dir", out, "--resume")
+    said = {"files": "holds other things than a pre-training run", "training": "is of another training"}[kind]
+    assert said in refused(capfd, *command)
+    assert sorted(out.rglob("*")) == before
+
+
+def test_a_fresh_head_on_purpose(made, tmp_path):
+    """The way out that the message about a missing head names."""
+    headless, out = tmp_path / "headless", tmp_path / "out"
+    shutil.copytree(made / "checkpoint", headless)
+    tensors = load_file(headless / "model.safetensors")
+    save_file({k: v for k, v in tensors.items() if not k.startswith("head.")}, headless / "model.safetensors",
+              {"format": "pt"})  # fmt: skip
+    start = ["pretrain", str(headless), "--fresh-head", "--n-head-layers", "1", "--spans", str(made / "spans")]
+    assert main([*start, *TINY, "--save-strategy", "no", "--output-dir", str(out)]) == 0
+    assert json.loads((out / "config.json").read_text())["n_head_layers"] == 1
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (("--cross-encoder", "judge"), "nothing uses cross_encoder (judge)"),
+        (("--margin", "0.1", "--sampling", "top"), "nothing uses margin (0.1) and sampling (top)"),
+        (("--round2-start", "round1"), "nothing uses round2_start (round1)"),
+    ],
+)
+def test_options_of_a_second_round_that_is_not_there(made, tmp_path, capfd, flags, said):
+    command = (made / "checkpoint", "--output-dir", tmp_path / "out", "--rounds", "1", *flags)
+    assert said in refused(capfd, "finetune", *command, "--data", made / "data")
+    assert said in refused(capfd, "adapt", *command, "--documents", made / "documents.jsonl")
+    assert not (tmp_path / "out").exists()
 
 
 def test_processes_are_counted_from_one(made, tmp_path, capfd):

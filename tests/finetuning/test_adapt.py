@@ -55,7 +55,8 @@ def test_what_is_no_good_query():
     assert len(pseudo_queries([document("a", "The end", *[f"{LONG} {i}" for i in range(9)])], "toy", 3).corpus) == 3
 
 
-def test_adapt_end_to_end(backbone_folder: Path, tmp_path: Path):
+def test_adapt_end_to_end(backbone_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Forty documents, so that the default batch of 128 has to give way."""
     rng = np.random.default_rng(0)
     rows = []
     for number in range(40):
@@ -65,7 +66,8 @@ def test_adapt_end_to_end(backbone_folder: Path, tmp_path: Path):
         rows.append({"_id": f"d{number}", "title": title, "text": " ".join(sentences)})
     (tmp_path / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = ["adapt", str(backbone_folder), "--documents", str(tmp_path / "documents.jsonl")]
-    command += ["--output-dir", str(tmp_path / "out"), "--pretrain-steps", "2", "--pretrain-batch-size", "8"]
+    command += ["--output-dir", str(tmp_path / "out"), "--pretrain-steps", "2"]
+    caplog.set_level("INFO")
     command += [
         "--max-steps",
         "2",
@@ -80,6 +82,7 @@ def test_adapt_end_to_end(backbone_folder: Path, tmp_path: Path):
     ]
     command += ["--pretrain-max-length", "62"]
     assert main(command) == 0
+    assert "40 documents give pairs of spans: pretrain_batch_size is lowered from 128 to 40." in caplog.text
     summary = json.loads((tmp_path / "out" / "finetuning.json").read_text())
     assert summary["data"]["training_queries"] == 36 and summary["dev"]["queries"] == 4
     assert (

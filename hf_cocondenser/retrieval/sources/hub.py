@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.loading import one_line, out_of_reach
 from hf_cocondenser.retrieval.collection import Document, Query
 
 _QUERY_NAMES = ("query-id", "query_id")
@@ -52,6 +53,8 @@ class HubDataset:
         """All rows of a configuration, whatever its single split is called."""
         from datasets import load_dataset
 
+        if reason := out_of_reach(self.name, "dataset"):
+            raise InputError(f"The data set '{self.name}' cannot be loaded: {reason}.")
         try:
             splits = load_dataset(self.name, configuration)
         except Exception as error:  # datasets raises whatever its readers and the network raise
@@ -72,8 +75,7 @@ class HubDataset:
         raise self._unreadable(f"judgements of the split '{split}'", reasons[-1])
 
     def _unreadable(self, what: str, error: Exception) -> InputError:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return InputError(f"The {what} of the data set '{self.name}' cannot be loaded: {reason[:300]}")
+        return InputError(f"The {what} of the data set '{self.name}' cannot be loaded: {one_line(error)}")
 
 
 def _identifier(row: dict[str, Any]) -> str:
