@@ -20,12 +20,13 @@ from hf_cocondenser.checkpoints import last_checkpoint
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.data.collator import CondenserCollator
 from hf_cocondenser.data.dataset import SpanDataset
-from hf_cocondenser.data.store import read_manifest
+from hf_cocondenser.data.store import SpanStore, read_manifest
 from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER, load_tokenizer
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json, require_new_folder, write_json
 from hf_cocondenser.hub.export import usable_positions
 from hf_cocondenser.hub.loading import condenser_place
+from hf_cocondenser.latent_start import start_from_documents
 from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.trainer import CondenserTrainer
@@ -64,7 +65,7 @@ def load_model(
 
     Args:
         start: a Condenser checkpoint (continued as it is, unless `options.fresh_head`), another encoder checkpoint (gets
-            a fresh head), a JSON configuration of an encoder, or `bert:LAYERSxHIDDEN`; the last two start from random weights.
+            a fresh head), a JSON configuration of an encoder, or `bert:LAYERSxHIDDEN`; the last two have random weights.
         tokenizer: the spans' tokenizer; fresh configurations take vocabulary and padding from it.
         options: of the model.
         use_cpu: train on the CPU although there is an accelerator.
@@ -130,6 +131,11 @@ def _fresh_config(start: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedC
         return None
     config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
     return config
+
+
+def is_fresh_bert(start: str | Path) -> bool:
+    """Whether `start` is `bert:LAYERSxHIDDEN`, an encoder trained from scratch."""
+    return _NEW_BERT.fullmatch(str(start)) is not None
 
 
 def _require_same_vocabulary(start: str | Path, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -229,7 +235,8 @@ def pretrain(
     """Train one stage (`args.stage`) and save model, tokenizer, trainer state and a record in `args.output_dir`.
 
     Args:
-        start: see `load_model`.
+        start: see `load_model`; `bert:LAYERSxHIDDEN` begins as a latent semantic model of the spans
+            (`start_from_documents`).
         spans: what `prepare` wrote; its held-out documents are evaluated on where `args.eval_strategy` says so.
         args: training arguments; `seed` is also that of the spans' drawing and the masks.
         options: of the model and the masks.
@@ -259,6 +266,9 @@ def pretrain(
         args.per_device_eval_batch_size = min(args.per_device_eval_batch_size, len(held_out) // args.world_size)
     torch.manual_seed(args.seed)
     model = load_model(start, tokenizer, options, use_cpu=args.use_cpu)
+    if last is None and is_fresh_bert(start):
+        constant = [tokenizer.cls_token_id, tokenizer.sep_token_id]
+        start_from_documents(model.get_backbone(), SpanStore(spans), constant, seed=args.seed)
     collator = CondenserCollator(tokenizer, max_length=options.max_length, mlm_probability=options.mlm_probability)
     trainer = CondenserTrainer(
         model,

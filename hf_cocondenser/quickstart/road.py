@@ -152,15 +152,17 @@ class Road:
             title="ignore",
             seed=self.seed,
         )
-        start: str | Path
         if self.model is None:
             logger.info("Training a WordPiece tokenizer of %s tokens.", f"{self.recipe.vocabulary:,}")
             tokenizer = train_wordpiece(self.test.corpus.values(), self.recipe.vocabulary)
-            start = self.folder / "start"
-            save_initial_checkpoint(start, tokenizer, self.recipe, self.seed)
         else:
-            tokenizer, start = load_tokenizer(self.model), self.model
-        prepare_spans(documents, tokenizer, self.folder / "spans", recipe, num_proc=os.cpu_count() or 1)
+            tokenizer = load_tokenizer(self.model)
+        spans = self.folder / "spans"
+        prepare_spans(documents, tokenizer, spans, recipe, num_proc=os.cpu_count() or 1)
+        if self.model is not None:
+            return self.model
+        start = self.folder / "start"
+        save_initial_checkpoint(start, tokenizer, spans, self.recipe, self.seed)
         return start
 
     def _pretrain(self, start: str | Path, seconds: float) -> str | Path:
