@@ -26,7 +26,7 @@ def full_forward(model: CondenserForPreTraining, batch: Batch) -> tuple[Tensor, 
         attention_mask=batch["attention_mask"],
     )
     head = model.head(inputs_embeds=mix(early, late), attention_mask=batch["attention_mask"]).last_hidden_state
-    loss = torch.zeros(())
+    loss = torch.zeros((), device=late.device)
     for hidden in (head, late):
         logits = model.mlm_logits(hidden)
         loss = loss + F.cross_entropy(
@@ -39,7 +39,7 @@ def contrast(vectors: Tensor, temperature: float) -> Tensor:
     """The dense span contrastive loss; siblings are adjacent rows."""
     scores = vectors @ vectors.T / temperature
     scores.fill_diagonal_(-torch.inf)
-    return F.cross_entropy(scores, torch.arange(len(vectors)) ^ 1)
+    return F.cross_entropy(scores, torch.arange(len(vectors), device=vectors.device) ^ 1)
 
 
 def reference_step(model: CondenserForPreTraining, batch: Batch, temperature: float, chunk_spans: int = 16) -> Tensor:
@@ -48,18 +48,18 @@ def reference_step(model: CondenserForPreTraining, batch: Batch, temperature: fl
         dict(zip(batch, parts, strict=True))
         for parts in zip(*(v.split(chunk_spans) for v in batch.values()), strict=True)
     ]
-    masked = (batch["labels"] != -100).sum()
+    masked, device = (batch["labels"] != -100).sum(), batch["input_ids"].device
     seeds = draw_seeds(len(chunks))
     vectors = []
     with torch.no_grad():
         for chunk, seed in zip(chunks, seeds, strict=True):
-            with seeded(seed, torch.device("cpu")):
+            with seeded(seed, device):
                 vectors.append(full_forward(model, chunk)[0])
     leaf = torch.cat(vectors).requires_grad_()
     loss = contrast(leaf, temperature)
     (gradient,) = torch.autograd.grad(loss, leaf)
     for chunk, seed, part in zip(chunks, seeds, gradient.split(chunk_spans), strict=True):
-        with seeded(seed, torch.device("cpu")):
+        with seeded(seed, device):
             chunk_vectors, mlm = full_forward(model, chunk)
         (mlm / masked + (chunk_vectors * part).sum()).backward()
     return loss.detach()

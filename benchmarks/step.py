@@ -14,6 +14,7 @@ from hf_cocondenser import CondenserConfig, CondenserForPreTraining
 from hf_cocondenser.data.collator import CondenserCollator
 from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER, load_tokenizer
+from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.trainer import CondenserTrainer
 from hf_cocondenser.training_args import CondenserTrainingArguments
 
@@ -54,10 +55,9 @@ def make_trainer(model: CondenserForPreTraining, **options: Any) -> CondenserTra
     """The real trainer around a model, ready for `training_step`."""
     args = CondenserTrainingArguments(
         output_dir=tempfile.mkdtemp(),
-        use_cpu=True,
         report_to="none",
         temperature=model.config.hidden_size**0.5,
-        **options,
+        **{"use_cpu": True, **options},
     )
     trainer = CondenserTrainer(model, args)
     trainer.model_wrapped = trainer.accelerator.prepare(model)
@@ -93,15 +93,22 @@ def _run_once(maker: Any, shape: str, documents: int, options: dict[str, Any]) -
     maker(shape, real_batch(documents), **options)()
 
 
+def fastest_precision() -> str:
+    """`bf16` where this processor multiplies it faster than float32, else `float32`: there it is a hundred times slower."""
+    return "bf16" if resolve_precision("auto", torch.device("cpu")) == "bfloat16" else "float32"
+
+
 def speed(shape: str, documents: int, repeats: int) -> dict[str, Any]:
-    """Documents per CPU second of the reference and of our step, in float32 and bf16, cached and not."""
+    """Documents per CPU second of the reference and of our step, cached and not, in float32 and the fastest precision."""
     batch = real_batch(documents)
+    fast = fastest_precision()
+    bf16 = fast == "bf16"
     variants = {
         "reference, float32": _reference(shape, batch),
         "ours, float32, cached": _ours(shape, batch),
-        "ours, bf16, cached": _ours(shape, batch, bf16=True),
-        "ours, bf16, uncached": _ours(shape, batch, bf16=True, grad_cache=False),
-        "ours, bf16, cached, sdpa": _ours(shape, batch, bf16=True, attention="sdpa"),
+        f"ours, {fast}, cached": _ours(shape, batch, bf16=bf16),
+        f"ours, {fast}, uncached": _ours(shape, batch, bf16=bf16, grad_cache=False),
+        f"ours, {fast}, cached, sdpa": _ours(shape, batch, bf16=bf16, attention="sdpa"),
     }
     times = interleaved(variants, repeats)
     tokens = int(batch["attention_mask"].sum())
@@ -114,7 +121,7 @@ def speed(shape: str, documents: int, repeats: int) -> dict[str, Any]:
             "tokens_per_cpu_s": tokens / t["cpu_s"],
             "ratio_to_reference": base / t["cpu_s"],
         }
-    cached, uncached = times["ours, bf16, cached"]["cpu_s"], times["ours, bf16, uncached"]["cpu_s"]
+    cached, uncached = times[f"ours, {fast}, cached"]["cpu_s"], times[f"ours, {fast}, uncached"]["cpu_s"]
     return {
         "shape": shape,
         "documents": documents,
@@ -126,34 +133,46 @@ def speed(shape: str, documents: int, repeats: int) -> dict[str, Any]:
 
 
 def utilisation(shape: str, batch: dict[str, torch.Tensor], cpu_seconds_of_step: float) -> dict[str, float]:
-    """Share of the machine's own large bf16 matmul rate that the step's model FLOPs on real tokens come to.
+    """Share of the machine's own large matmul rate (in the fastest precision) that the step's FLOPs on real tokens are.
 
     Counted: 2 FLOPs a weight and real token forward and 4 backward in every linear layer and the attention products;
     the vocabulary on masked tokens only, twice (head and late). `with_cache` adds the encoder's second forward pass,
     which the gradient cache cannot do without.
     """
+    flops = step_flops(shape, batch)
+    fast = fastest_precision()
+    rate = matmul_rate(torch.bfloat16 if fast == "bf16" else torch.float32) * 1e9
+    return {
+        f"{fast}_matmul_gflop_per_cpu_s": rate / 1e9,
+        "model_flops_utilisation": flops["model"] / cpu_seconds_of_step / rate,
+        "with_cache": flops["with_cache"] / cpu_seconds_of_step / rate,
+    }
+
+
+def step_flops(shape: str, batch: dict[str, torch.Tensor]) -> dict[str, float]:
+    """FLOPs of a step on real tokens: the model's, and those with the encoder's second forward pass."""
     layers, hidden = SHAPES[shape]
     lengths = batch["attention_mask"].sum(1).double()
     masked = float((batch["labels"] != -100).sum())
     per_layer = float((2 * 12 * hidden**2 * lengths + 4 * hidden * lengths**2).sum())
     encoder, head = layers * per_layer, 2 * per_layer
     vocabulary = 2 * masked * 2 * (hidden * VOCABULARY + hidden**2)
-    rate = matmul_rate(torch.bfloat16) * 1e9
     return {
-        "bf16_matmul_gflop_per_cpu_s": rate / 1e9,
-        "model_flops_utilisation": 3 * (encoder + head + vocabulary) / cpu_seconds_of_step / rate,
-        "with_cache": (4 * encoder + 3 * (head + vocabulary)) / cpu_seconds_of_step / rate,
+        "model": 3 * (encoder + head + vocabulary),
+        "with_cache": 4 * encoder + 3 * (head + vocabulary),
     }
 
 
 def memory(shape: str, documents: int) -> dict[str, float]:
     """Peak memory in GiB of a process that takes one step: the reference's and ours."""
+    fast = fastest_precision()
+    options = {"bf16": fast == "bf16"}
     return {
         "libraries, model and batch alone": peak_memory(_build_only, shape, documents),
         "reference, float32": peak_memory(_run_once, _reference, shape, documents, {}),
         "ours, float32, cached": peak_memory(_run_once, _ours, shape, documents, {}),
-        "ours, bf16, cached": peak_memory(_run_once, _ours, shape, documents, {"bf16": True}),
-        "ours, bf16, uncached": peak_memory(_run_once, _ours, shape, documents, {"bf16": True, "grad_cache": False}),
+        f"ours, {fast}, cached": peak_memory(_run_once, _ours, shape, documents, options),
+        f"ours, {fast}, uncached": peak_memory(_run_once, _ours, shape, documents, options | {"grad_cache": False}),
     }
 
 
@@ -163,8 +182,9 @@ def _build_only(shape: str, documents: int) -> None:
 
 
 def growth(shape: str, sizes: tuple[int, ...] = (64, 512, 4096)) -> dict[str, float]:
-    """Peak memory in GiB of a cached bf16 step at growing batches."""
-    return {f"{n} documents": peak_memory(_run_once, _ours, shape, n, {"bf16": True}) for n in sizes}
+    """Peak memory in GiB of a cached step at growing batches."""
+    options = {"bf16": fastest_precision() == "bf16"}
+    return {f"{n} documents": peak_memory(_run_once, _ours, shape, n, options) for n in sizes}
 
 
 def _contrast(spans: int, size: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import set_seed
@@ -23,7 +23,7 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import require_new_folder, write_json, write_text
 from hf_cocondenser.hub.export import save_retriever
 from hf_cocondenser.quickstart.corpus import build_collection
-from hf_cocondenser.quickstart.evaluation import Result, difference, measure
+from hf_cocondenser.quickstart.evaluation import Figures, Result, difference, measure
 from hf_cocondenser.quickstart.initial import save_initial_checkpoint
 from hf_cocondenser.quickstart.recipe import FROM_SCRATCH, FROM_WEIGHTS, Recipe, default_minutes
 from hf_cocondenser.quickstart.report import closing_words, format_answers, plot_losses
@@ -32,8 +32,12 @@ from hf_cocondenser.quickstart.training import Finetuning, Training, pretrain_st
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
 from hf_cocondenser.retrieval.loading import load_retrieval_data
+from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import Run, write_run
 from hf_cocondenser.retrieval.search import DenseSearcher
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,8 @@ SHORTEST_MINUTES = 1.0
 START_AND_END = 20  # seconds for imports, plots and files
 # A machine may be slower the second time; fine-tuning is cut short then, searching cannot be.
 TUNING_SLACK, SEARCH_SLACK = 1.1, 1.4
+UNTRAINED, PRETRAINED = "untrained start", "pre-trained, no labels"
+TUNED_ONLY, BOTH = "fine-tuned, not pre-trained", "fine-tuned, pre-trained"
 DEMO = {
     "1": "read a table from a csv file",
     "2": "shortest path between two nodes of a graph",
@@ -90,6 +96,10 @@ def _removed_on_failure(folder: Path) -> Iterator[None]:
         raise
 
 
+def _differences(*pairs: tuple[Result, Result]) -> dict[str, Figures]:
+    return {f"{one.name} - {other.name}": difference(one, other) for one, other in pairs}
+
+
 class Road:
     """One run: its folder, its clock, and what was made so far."""
 
@@ -123,23 +133,28 @@ class Road:
 
         # The baseline comes first: it shows what fine-tuning and searching take, so that pre-training gets the rest.
         length = self.recipe.text_length
-        unpretrained = save_retriever(start, self.folder / "random", max_length=length) if self.fresh else start
+        unpretrained: str | Path = start
+        differences: dict[str, Figures] = {}
+        if self.fresh:
+            unpretrained = save_retriever(start, self.folder / "random", max_length=length)
+            untrained, _ = self._search(UNTRAINED, load_retriever(unpretrained))
         before = time.perf_counter()
         baseline, _ = self._tune_and_search(
-            tuner, unpretrained, "without pre-training", self.recipe.finetuning_share * self.left()
+            tuner, unpretrained, TUNED_ONLY, self.recipe.finetuning_share * self.left()
         )
         tuning = self.finetunings[baseline.name]
         searching = SEARCH_SLACK * (time.perf_counter() - before - tuning.seconds)
-        checkpoint = self._pretrain(start, self.left() - searching - TUNING_SLACK * tuning.seconds)
+        searches = 2 if self.fresh else 1
+        checkpoint = self._pretrain(start, self.left() - searches * searching - TUNING_SLACK * tuning.seconds)
         encoder = save_retriever(checkpoint, self.folder / "encoder", max_length=length)
+        if self.fresh:
+            pretrained, _ = self._search(PRETRAINED, load_retriever(encoder))
+            differences = _differences((pretrained, untrained))
         seconds = self.left() - searching
-        dense, search = self._tune_and_search(tuner, encoder, "with pre-training", seconds, tuning.steps)
+        dense, search = self._tune_and_search(tuner, encoder, BOTH, seconds, tuning.steps)
         fused = self._add("BM25 + dense, fused", reciprocal_rank_fusion([bm25.run, dense.run]))
         shutil.copytree(self.finetunings[dense.name].folder, self.folder / "retriever")
-        differences = {
-            f"{one.name} - {other.name}": difference(one, other)
-            for one, other in ((dense, baseline), (dense, bm25), (fused, bm25), (fused, dense))
-        }
+        differences |= _differences((dense, baseline), (dense, bm25), (fused, bm25), (fused, dense))
         return self._finish(counts, differences, search)
 
     def _prepare(self, collection: Path) -> str | Path:
@@ -187,7 +202,10 @@ class Road:
     ) -> tuple[Result, DenseSearcher]:
         folder = self.folder / "finetuning" / name.replace(" ", "-")
         seconds = max(seconds, 1.0)
-        self.finetunings[name], model = tuner.run(start, folder, f"fine-tuning {name}", seconds, steps)
+        self.finetunings[name], model = tuner.run(start, folder, name, seconds, steps)
+        return self._search(name, model)
+
+    def _search(self, name: str, model: SentenceTransformer) -> tuple[Result, DenseSearcher]:
         search = DenseSearcher.build(model, self.test.corpus, show_progress=True)
         return self._add(name, search.search(self.test.queries)), search
 

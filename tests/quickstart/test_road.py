@@ -23,7 +23,9 @@ from hf_cocondenser.retrieval.measures import evaluate_run
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import read_run
 
-SYSTEMS = ["BM25", "without pre-training", "with pre-training", "BM25 + dense, fused"]
+TUNED_ONLY, BOTH = "fine-tuned, not pre-trained", "fine-tuned, pre-trained"
+FROM_WEIGHTS = ["BM25", TUNED_ONLY, BOTH, "BM25 + dense, fused"]
+FROM_SCRATCH = ["BM25", "untrained start", TUNED_ONLY, "pre-trained, no labels", BOTH, "BM25 + dense, fused"]
 
 
 def test_from_documents_to_an_evaluated_retriever(own_documents: Path, tmp_path: Path) -> None:
@@ -31,7 +33,7 @@ def test_from_documents_to_an_evaluated_retriever(own_documents: Path, tmp_path:
     folder.mkdir()
     record = Road(folder, START_AND_END + 8, None, own_documents, seed=3).go()
     assert record == json.loads((folder / "results.json").read_text())
-    assert list(record["table"]) == SYSTEMS
+    assert list(record["table"]) == FROM_SCRATCH
     # Every line of the table is what its run file gives.
     test = load_retrieval_data(folder / "collection", "test")
     for name, values in record["table"].items():
@@ -40,21 +42,21 @@ def test_from_documents_to_an_evaluated_retriever(own_documents: Path, tmp_path:
             low, high = values[measure]["interval"]
             assert values[measure]["mean"] == pytest.approx(mean)
             assert low <= mean <= high
-    gains = record["differences"]["with pre-training - without pre-training"]
+    gains = record["differences"][f"{BOTH} - {TUNED_ONLY}"]
     for measure, gain in gains.items():
-        one, other = (record["table"][name][measure]["mean"] for name in (SYSTEMS[2], SYSTEMS[1]))
+        one, other = (record["table"][name][measure]["mean"] for name in (BOTH, TUNED_ONLY))
         low, high = gain["interval"]
         assert gain["mean"] == pytest.approx(one - other)
         assert low <= gain["mean"] <= high
-    assert record["trainings"]["with pre-training"]["steps"] <= record["trainings"]["without pre-training"]["steps"]
+    assert record["trainings"][BOTH]["steps"] <= record["trainings"][TUNED_ONLY]["steps"]
     assert all(training["steps"] >= 1 for training in record["trainings"].values())
     assert (folder / "losses.png").read_bytes().startswith(b"\x89PNG")
     report = (folder / "README.md").read_text()
-    assert all(name in report for name in SYSTEMS)
+    assert all(name in report for name in FROM_SCRATCH)
     # The retriever is the one that was measured.
     retriever = load_retriever(folder / "retriever")
     (query, text), *_ = test.queries.items()
-    run = read_run(folder / "runs" / "with-pre-training.trec")
+    run = read_run(folder / "runs" / "fine-tuned-pre-trained.trec")
     best, score = max(run[query].items(), key=lambda hit: hit[1])
     vectors = retriever.encode_query([text]), retriever.encode_document([test.corpus[best]])
     assert float(np.dot(vectors[0][0], vectors[1][0])) == pytest.approx(score, rel=0.02)
@@ -78,8 +80,8 @@ def test_from_pretrained_weights(own_documents: Path, tmp_path: Path) -> None:
     folder = tmp_path / "quickstart"
     folder.mkdir()
     record = Road(folder, START_AND_END + 8, model, own_documents, seed=3).go()
-    assert list(record["table"]) == SYSTEMS
-    assert set(record["trainings"]) == {"cocondenser", "without pre-training", "with pre-training"}
+    assert list(record["table"]) == FROM_WEIGHTS
+    assert set(record["trainings"]) == {"cocondenser", TUNED_ONLY, BOTH}
     assert AutoModel.from_pretrained(folder / "retriever").config.hidden_size == 64
 
 
