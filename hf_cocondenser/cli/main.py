@@ -25,6 +25,7 @@ COMMANDS = {
     "adapt": "make a retriever for documents that nobody has judged",
     "search": "encode a corpus and answer queries",
     "evaluate": "measure a retriever on BEIR-format data, beside BM25",
+    "scorers": "compare one vector with ColBERT, COIL, ... on the same backbone and data",
     "compare": "measure run files and test their differences",
     "publish": "upload a retriever to the Hugging Face Hub",
 }

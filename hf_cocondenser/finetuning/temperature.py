@@ -60,10 +60,19 @@ def calibrated_temperature(queries: Tensor, passages: Tensor, masked: Tensor | N
     """
     scores = queries.double() @ passages.double().T
     squared_norm = float((queries.norm(dim=1) * passages.norm(dim=1)).mean())
-    ceiling = max(squared_norm, 1e-6) / math.sqrt(queries.shape[1])
     if masked is not None:
         scores = scores.masked_fill(masked, -torch.inf)
-    target = torch.arange(len(scores))
+    return temperature_of_scores(scores, max(squared_norm, 1e-6) / math.sqrt(queries.shape[1]))
+
+
+def temperature_of_scores(scores: Tensor, ceiling: float) -> float:
+    """The largest temperature up to `ceiling` whose loss is within 0.02 nats of the best one's.
+
+    Args:
+        scores: of n queries with n passages, shape (n, n), each query's own on the diagonal, -inf where left out.
+        ceiling: how far scores of pairs that have nothing to do with each other lie apart.
+    """
+    target = torch.arange(len(scores), device=scores.device)
     candidates = [ceiling * 10 ** (-step / 20) for step in range(61)]  # down to a thousandth
     losses = [float(F.cross_entropy(scores / temperature, target)) for temperature in candidates]
     best = min(losses)

@@ -59,6 +59,11 @@ class BM25Index:
         self._engine = engine
         self._tokenizer = tokenizer
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the postings."""
+        return sum(part.nbytes for part in self._engine.scores.values() if isinstance(part, np.ndarray))
+
     @classmethod
     def build(
         cls,

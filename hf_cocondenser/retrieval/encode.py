@@ -131,7 +131,7 @@ class Encoder:
                 features = self.model.preprocess([texts[row] for row in rows], prompt=prompt, task=kind)
                 started = [
                     (rows[part], submit(self._forward, batch, kind))
-                    for part, batch in _batches(features, self.batch_tokens)
+                    for part, batch in token_batches(features, self.batch_tokens)
                 ]
                 collect(running)
                 running = started
@@ -200,7 +200,7 @@ def _single_threaded_workers(count: int) -> Iterator[Callable[..., Future[Any]]]
             torch.set_num_threads(threads)
 
 
-def _batches(features: Features, batch_tokens: int) -> Iterator[tuple[np.ndarray, Features]]:
+def token_batches(features: Features, batch_tokens: int) -> Iterator[tuple[np.ndarray, Features]]:
     """Cut tokenised texts into batches of like length whose padded size is within the budget.
 
     Features without a padded token matrix (static embeddings, flash attention's flattened inputs) stay one batch.
@@ -209,7 +209,7 @@ def _batches(features: Features, batch_tokens: int) -> Iterator[tuple[np.ndarray
     if not isinstance(mask, torch.Tensor) or mask.dim() != 2:
         yield _all_rows(features), features
         return
-    lengths = mask.sum(dim=1)
+    lengths = mask.sum(dim=1).cpu()
     order = lengths.argsort(descending=True, stable=True)
     # Where a row starts with padding, its tokens stand at the right end.
     left_padded = bool((mask[:, 0] == 0).any())

@@ -1,0 +1,42 @@
+"""The scorers by name: made fresh, or read from a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.files import read_json
+from hf_cocondenser.retrieval.retriever import load_retriever
+from hf_cocondenser.scorers.base import SETTINGS, Scorer
+from hf_cocondenser.scorers.coil import COIL
+from hf_cocondenser.scorers.colbert import ColBERT
+from hf_cocondenser.scorers.dense import DenseScorer
+from hf_cocondenser.scorers.me_bert import MEBERT
+from hf_cocondenser.scorers.poly_encoder import PolyEncoder
+
+TRAINED_HERE: dict[str, type[Scorer]] = {cls.kind: cls for cls in (ColBERT, MEBERT, PolyEncoder, COIL)}
+
+
+def load_scorer(folder: str | Path, device: str | None = None) -> Scorer:
+    """Read a scorer that `Scorer.save` wrote, or a retriever, which scores by its one vector.
+
+    Raises:
+        InputError: the folder holds neither.
+    """
+    path = Path(folder)
+    if not (path / SETTINGS).is_file():
+        return DenseScorer.from_retriever(load_retriever(folder, device=device))
+    record = read_json(path / SETTINGS)
+    cls = TRAINED_HERE.get(record.get("scorer"))
+    if cls is None:
+        raise InputError(f"'{path / SETTINGS}' names no scorer among {', '.join(TRAINED_HERE)}.")
+    try:
+        scorer = cls(cls.load_encoder(path, device), **record["settings"])
+        scorer.load_own_weights(path)
+    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"The scorer '{path}' cannot be loaded: {' '.join(str(error).split())}") from None
+    return scorer.eval()

@@ -1,0 +1,42 @@
+"""A tiny encoder checkpoint, fresh scorers on it, and a tiny judged collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.scorers.base import Scorer
+from hf_cocondenser.scorers.catalogue import TRAINED_HERE
+from tests.toy_collection import write_backbone, write_collection
+
+
+@pytest.fixture(scope="session")
+def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain BERT checkpoint, two layers of width 32."""
+    return write_backbone(tmp_path_factory.mktemp("backbone"))
+
+
+@pytest.fixture(scope="session")
+def beir_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 documents on 24 topics of their own words, with train, dev and test judgements."""
+    return write_collection(tmp_path_factory.mktemp("collection"))
+
+
+@pytest.fixture(scope="session")
+def make_scorer(backbone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Scorer]:
+    """Builds a fresh scorer of a kind, the same one each time."""
+    folder = tmp_path_factory.mktemp("start")
+
+    def build(kind: str, **settings: int) -> Scorer:
+        start = load_starting_point(
+            backbone_folder, folder, FinetuneConfig(precision="float32", query_length=16, passage_length=32)
+        )
+        torch.manual_seed(3)
+        return TRAINED_HERE[kind].from_retriever(start, **settings).eval()
+
+    return build

@@ -1,0 +1,167 @@
+"""Training scorers and comparing them, from the command line: what is learned, written, done again and refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from hf_cocondenser.cli.main import main
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.retrieval.bm25 import BM25Index
+from hf_cocondenser.retrieval.loading import load_retrieval_data
+from hf_cocondenser.retrieval.measures import evaluate_run
+from hf_cocondenser.retrieval.runs import read_run, write_run
+from hf_cocondenser.scorers.base import Scorer
+from hf_cocondenser.scorers.catalogue import TRAINED_HERE, load_scorer
+from hf_cocondenser.scorers.compare import compare_scorers
+from hf_cocondenser.scorers.config import SCORERS, ScorersConfig
+from hf_cocondenser.scorers.scoring import DocumentVectors, search_exactly
+from hf_cocondenser.scorers.training import contrastive_loss, relevant_elsewhere, train_scorer
+
+TINY = {
+    "max_steps": 3,
+    "batch_size": 8,
+    "precision": "float32",
+    "query_length": 16,
+    "passage_length": 32,
+    "depth": 20,
+}
+FLAGS = [part for name, value in TINY.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def test_the_loss_leaves_out_what_is_relevant_elsewhere():
+    scores = torch.tensor([[2.0, 1.0, 0.5, -1.0], [0.0, 3.0, 1.0, 2.0]])
+    # Query 0: positive 10, negative 12, also relevant 11; query 1: positive 11, negative 10 (relevant to query 0).
+    labels = torch.tensor([[10, 12, 11], [11, 10, -1]])
+    assert relevant_elsewhere(labels, 2, 4).tolist() == [[False, True, False, True], [False, False, False, False]]
+    first = torch.log_softmax(torch.tensor([2.0, 0.5]) / 0.5, dim=0)[0]
+    second = torch.log_softmax(torch.tensor([0.0, 3.0, 1.0, 2.0]) / 0.5, dim=0)[1]
+    torch.testing.assert_close(contrastive_loss(scores, labels, 0.5), -(first + second) / 2)
+
+
+@pytest.mark.parametrize("kind", TRAINED_HERE)
+def test_training_teaches(make_scorer: Callable[..., Scorer], beir_folder: Path, tmp_path: Path, kind: str):
+    """Words of one topic stand for each other only after training: in the collection a query is words of its topic."""
+    data = load_retrieval_data(beir_folder, "train")
+    queries, corpus = data.queries, data.corpus
+
+    def quality(scorer: Scorer) -> float:
+        run, _ = search_exactly(scorer, queries, DocumentVectors.encode(scorer, corpus), 20)
+        return evaluate_run(data.qrels, run, ["nDCG@10"])[0]["nDCG@10"]
+
+    before = quality(make_scorer(kind))
+    config = FinetuneConfig(
+        max_steps=80, batch_size=16, learning_rate=2e-3, precision="float32", evaluations=0, rounds=1
+    )
+    training_set = TrainingSet(queries, corpus, relevant_documents(data.qrels), [], 1, seed=1)
+    result = train_scorer(make_scorer(kind), training_set, tmp_path, config)
+    trained = load_scorer(tmp_path / "model")
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in log if "loss" in line]
+    assert result["steps"] == 80 and losses[-1] < losses[0]
+    assert quality(trained) > before + 0.05
+
+
+@pytest.fixture(scope="module")
+def finished(backbone_folder: Path, beir_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compared") / "out"
+    command = ["scorers", str(backbone_folder), "--data", str(beir_folder), "--output-dir", str(folder), *FLAGS]
+    assert main(command) == 0
+    return folder
+
+
+def test_the_table(finished: Path, beir_folder: Path):
+    comparison = json.loads((finished / "comparison.json").read_text())
+    rows = comparison["rows"]
+    assert [row["name"] for row in rows[1:]] == [name for name in SCORERS for _ in range(2)]
+    assert rows[0]["name"].startswith("BM25") and {row["ranked"] for row in rows[1:]} == {
+        "BM25's first 20",
+        "the corpus",
+    }
+    text = (finished / "comparison.md").read_text()
+    test = load_retrieval_data(beir_folder, "test")
+    for row in rows:
+        low, high = row["intervals"]["nDCG@10"]
+        assert low <= row["means"]["nDCG@10"] <= high
+        assert f"{row['means']['nDCG@10']:.4f} [{low:.3f}, {high:.3f}]" in text
+        assert row["milliseconds_per_query"] > 0 and row["bytes_per_document"] > 0
+    sizes = {row["name"]: row["bytes_per_document"] for row in rows}
+    assert sizes["dense"] == sizes["dpr"] == sizes["poly-encoder"] == 4 * 32 < sizes["me-bert"] < sizes["colbert"]
+    run = read_run(finished / "runs" / "coil" / "exact.trec")
+    coil = next(row for row in rows if row["name"] == "coil" and row["ranked"] == "the corpus")
+    assert evaluate_run(test.qrels, run, ["nDCG@10"])[0]["nDCG@10"] == pytest.approx(coil["means"]["nDCG@10"])
+    candidates = BM25Index.build(test.corpus).search(test.queries, 20)
+    again = read_run(finished / "runs" / "colbert" / "rescored.trec")
+    assert {query: set(hits) for query, hits in again.items()} == {q: set(hits) for q, hits in candidates.items()}
+    assert (finished / "report" / "report.html").is_file()
+
+
+def test_dense_is_finetune_and_dpr_is_untied(finished: Path):
+    dense, dpr = (SentenceTransformer(str(finished / "models" / name), device="cpu") for name in ("dense", "dpr"))
+    for model, tied in ((dense, True), (dpr, False)):
+        query, document = (encode(["w1 w2"]) for encode in (model.encode_query, model.encode_document))
+        assert bool(abs(query - document).max() < 1e-6) == tied
+    for name in ("dense", "dpr"):
+        pool = finished / "models" / name / "steps" / "bm25" / "negatives.jsonl"
+        assert pool.read_bytes() == (finished / "negatives" / "negatives.jsonl").read_bytes()
+
+
+def test_nothing_is_done_twice_and_a_lost_scorer_alone_is_done_again(
+    finished: Path, backbone_folder: Path, beir_folder: Path, tmp_path: Path
+):
+    folder = tmp_path / "out"
+    shutil.copytree(finished, folder)
+    shutil.rmtree(folder / "models" / "coil")
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("[mr]*/*/manifest.json")}
+    assert len(kept) == 3 + 7
+    before = (folder / "comparison.json").read_bytes()
+    compare_scorers(backbone_folder, beir_folder, folder, ScorersConfig(**TINY))
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept  # the new coil is the old one, so is its run
+    assert (folder / "comparison.json").read_bytes() == before
+    with pytest.raises(InputError, match="max_steps: 3 before, 4 now"):
+        compare_scorers(backbone_folder, beir_folder, folder, ScorersConfig(**{**TINY, "max_steps": 4}))
+
+
+def test_another_runs_candidates_and_fewer_queries(backbone_folder: Path, beir_folder: Path, tmp_path: Path):
+    test = load_retrieval_data(beir_folder, "test")
+    write_run(tmp_path / "mine.trec", {query: {"d0-0": 2.0, "d1-1": 1.0} for query in test.queries})
+    options = {**TINY, "candidates": str(tmp_path / "mine.trec"), "scorers": ["coil"], "test_queries": 5}
+    text = compare_scorers(backbone_folder, beir_folder, tmp_path / "out", ScorersConfig(**options, exact_pairs=0))
+    assert "5 queries" in text and "mine's first 20" in text and text.count("| coil") == 1
+    run = read_run(tmp_path / "out" / "runs" / "coil" / "rescored.trec")
+    assert len(run) == 5 and all(hits.keys() == {"d0-0", "d1-1"} for hits in run.values())
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--scorers", "dense", "splade"], "There is no scorer 'splade'; there are dense, dpr, colbert"),
+        (["--coil-dimension", "0"], "coil_dimension is 0; it must be 1 or more"),
+        (["--batch-size", "0"], "batch_size is 0; it must be above 0"),
+        (["--candidates", "nothing.trec"], "'nothing.trec' is not a run file"),
+        (["--candidates", "{unknown}"], "names the document 'elsewhere'"),
+        (["--data", "{empty}"], "is no data set in the layout of BEIR"),
+        (["--output-dir", "{full}"], "already exists and is not empty"),
+    ],
+)
+def test_bad_input(
+    backbone_folder: Path, beir_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], flags, said
+):
+    places = {"unknown": tmp_path / "unknown.trec", "empty": tmp_path / "empty", "full": tmp_path / "full"}
+    write_run(places["unknown"], {"q20-0": {"elsewhere": 1.0}})
+    for name in ("empty", "full"):
+        places[name].mkdir()
+    (places["full"] / "mine.txt").write_text("mine")
+    command = ["scorers", str(backbone_folder), "--data", str(beir_folder), "--output-dir", str(tmp_path / "out")]
+    assert main([*command, *FLAGS, *(flag.format(**places) for flag in flags)]) == 2
+    error = capfd.readouterr().err
+    assert said in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists() and (places["full"] / "mine.txt").read_text() == "mine"
