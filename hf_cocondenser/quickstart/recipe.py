@@ -40,8 +40,8 @@ class Recipe:
     finetuning_batch: int = 128
     negatives: int = 1
     chunk_tokens: int = 2048
-    condenser_rate: float = 1e-3
-    cocondenser_rate: float = 1e-3
+    condenser_rate: float = 3e-4
+    cocondenser_rate: float = 3e-4
     finetuning_rate: float = 5e-4
     finetuning_share: float = 0.15
     condenser_share: float = 0.1
