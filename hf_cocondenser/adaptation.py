@@ -17,9 +17,8 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import require_new_folder
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, require_used
 from hf_cocondenser.finetuning.finetune import finetune
-from hf_cocondenser.finetuning.job import STEPS
 from hf_cocondenser.finetuning.pseudo_queries import pseudo_queries
-from hf_cocondenser.finetuning.steps import processes, run_step
+from hf_cocondenser.finetuning.steps import STEPS, processes, run_step
 from hf_cocondenser.pretraining import ModelOptions, pretrain
 from hf_cocondenser.retrieval.collection import hash_texts
 from hf_cocondenser.retrieval.encode import resolve_precision

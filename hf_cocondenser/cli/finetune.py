@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hf_cocondenser.cli.command import Command
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
 from hf_cocondenser.finetuning.recipes import recipe_settings
 
 
@@ -14,8 +15,10 @@ from hf_cocondenser.finetuning.recipes import recipe_settings
 class FinetuneArguments:
     """Where things are."""
 
-    data: str = field(metadata={"help": "BEIR folder with qrels/train.tsv (and qrels/dev.tsv, if there is one)"})
     output_dir: str = field(metadata={"help": "folder that becomes the retriever; its steps/ holds the way there"})
+    data: str | None = field(
+        default=None, metadata={"help": "BEIR folder with qrels/train.tsv (and qrels/dev.tsv, if there is one)"}
+    )
     recipe: Literal["cocondenser", "gtr"] = field(
         default="cocondenser",
         metadata={
@@ -25,12 +28,20 @@ class FinetuneArguments:
     overwrite: bool = field(default=False, metadata={"help": "do steps again whose inputs changed"})
 
 
-def run(checkpoint: str, arguments: FinetuneArguments, config: FinetuneConfig, mining: MiningConfig) -> None:
+def run(
+    checkpoint: str,
+    arguments: FinetuneArguments,
+    config: FinetuneConfig,
+    mining: MiningConfig,
+    pairs: PairsConfig,
+) -> None:
     """Fine-tune `checkpoint`."""
     from hf_cocondenser.finetuning.finetune import finetune
     from hf_cocondenser.finetuning.steps import processes
 
-    finetune(checkpoint, arguments.data, arguments.output_dir, config, mining, overwrite=arguments.overwrite)
+    if arguments.data is None and pairs.stages != "pretrain":
+        raise InputError("the following arguments are required: --data (or --stages pretrain, with --pairs).")
+    finetune(checkpoint, arguments.data, arguments.output_dir, config, mining, pairs, overwrite=arguments.overwrite)
     processes().destroy_process_group()  # processes that leave without it abort now and then
 
 
@@ -40,8 +51,9 @@ COMMAND = Command(
   hf-cocondenser finetune sentence-transformers/all-MiniLM-L6-v2 --data data/scifact --output-dir runs/minilm --rounds 1
   hf-cocondenser finetune runs/cocondenser --data data/squad --output-dir runs/squad --config finetune.yaml
   hf-cocondenser finetune google/flan-t5-base --recipe gtr --data data/msmarco --output-dir runs/gtr --max-steps 20000
+  hf-cocondenser finetune t5-base --recipe gtr --pairs gooaq.jsonl:3 reddit.jsonl:1 --data data/nq --output-dir runs/two
 The same command again goes on where it stopped, and does nothing that is already done.""",
-    arguments=(FinetuneArguments, FinetuneConfig, MiningConfig),
+    arguments=(FinetuneArguments, FinetuneConfig, MiningConfig, PairsConfig),
     run=run,
     recipes=recipe_settings,
     target="checkpoint",

@@ -67,6 +67,7 @@ class FinetuneConfig:
     lora_rank: int = _option(
         0, "train low-rank adapters of this rank and merge them at the end (needs the extra 'lora')"
     )
+    vocabulary: int = _option(8192, "tokens of the tokenizer that is trained for a fresh encoder (t5:LAYERSxHIDDEN)")
     train_share: float = _option(
         1.0, "share of the training queries to use (a seeded sample; the smaller is in the larger)"
     )
@@ -202,6 +203,52 @@ def require_used(config: FinetuneConfig, mining: MiningConfig) -> None:
         raise InputError(f"With rounds 1 nothing uses {' and '.join(unused)}; leave it out, or set rounds to 2.")
 
 
-def settings(config: FinetuneConfig | MiningConfig, *without: str) -> dict[str, Any]:
+@dataclass
+class PairsConfig:
+    """The stage before fine-tuning: training on pairs of questions and answers (GTR's pre-training).
+
+    Raises:
+        InputError: a value is out of its range, or there are no pairs to pre-train on.
+    """
+
+    stages: Literal["both", "pretrain", "finetune"] = _option(
+        "both", "both: on pairs, where there are any, then on the judged queries; or one of the two only"
+    )
+    pairs: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "pairs to train on first: files or folders of JSON lines, Parquet or CSV, BEIR folders (their"
+            " training judgements) or Hub data sets, each with :WEIGHT if wanted; read as a stream"
+        },
+    )
+    pairs_mixing: float = _option(
+        1.0, "sources without weights are drawn in proportion to size ** (1 / this); 1: by size, large: all alike"
+    )
+    pairs_steps: int = _option(1000, "optimizer steps on pairs (the GTR paper's: 800,000)")
+    pairs_batch_size: int = _option(0, "pairs per device and step (0: as batch_size)")
+    pairs_learning_rate: float = _option(0.0, "peak learning rate on pairs (0: as learning_rate)")
+    pairs_question: str | None = _option(None, "column with the question; found by its name if usual")
+    pairs_answer: str | None = _option(None, "column with the answer; found by its name if usual")
+    pairs_buffer: int = _option(10_000, "pairs in the buffer that shuffles a stream; 0: in the order of the file")
+
+    def __post_init__(self) -> None:
+        if self.stages not in ("both", "pretrain", "finetune"):
+            raise InputError(f"stages is '{self.stages}'; there are both, pretrain and finetune.")
+        if self.stages == "pretrain" and not self.pairs:
+            raise InputError("There are no pairs to pre-train on; name some with --pairs.")
+        for name in ("pairs_mixing", "pairs_steps"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be above 0.")
+        for name in ("pairs_batch_size", "pairs_learning_rate", "pairs_buffer"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it cannot be negative.")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a stage on pairs."""
+        return bool(self.pairs) and self.stages != "finetune"
+
+
+def settings(config: FinetuneConfig | MiningConfig | PairsConfig, *without: str) -> dict[str, Any]:
     """The fields of a configuration as a plain dictionary, without some of them."""
     return {item.name: getattr(config, item.name) for item in fields(config) if item.name not in without}

@@ -1,4 +1,4 @@
-"""`finetune`: BM25 negatives, round 1, mined negatives, round 2; every step resumable."""
+"""`finetune`: a stage on pairs (where wanted), BM25 negatives, round 1, mined negatives, round 2; every step resumable."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, require_used
+from hf_cocondenser.files import require_new_folder
+from hf_cocondenser.finetuning.beginning import begin
+from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig, require_used, settings
 from hf_cocondenser.finetuning.dev import hold_out, sample_dev, sample_queries
+from hf_cocondenser.finetuning.fresh_t5 import is_fresh_t5
 from hf_cocondenser.finetuning.job import FinetuningJob
+from hf_cocondenser.finetuning.publishing import data_hashes, publish
+from hf_cocondenser.finetuning.steps import STEPS, processes
+from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.finetuning.training_set import relevant_documents
+from hf_cocondenser.hub.card import Result
 from hf_cocondenser.loading import require_within_reach
 from hf_cocondenser.retrieval.collection import RetrievalData
 from hf_cocondenser.retrieval.loading import load_retrieval_data
@@ -22,25 +29,29 @@ logger = logging.getLogger(__name__)
 
 def finetune(
     checkpoint: str | Path,
-    data: str | Path | RetrievalData,
+    data: str | Path | RetrievalData | None,
     output_dir: str | Path,
     config: FinetuneConfig | None = None,
     mining: MiningConfig | None = None,
+    pairs: PairsConfig | None = None,
     *,
     dev: RetrievalData | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Fine-tune a retriever in one or two rounds; `output_dir` becomes the retriever, its `steps/` the way there.
+    """Fine-tune a retriever, after a stage on pairs where there are any; `output_dir` becomes the retriever.
 
+    Its `steps/` hold the way there. The fine-tuning begins with the weights of the stage on pairs and a new optimizer.
     Called again after a kill it goes on where it stopped; a step whose inputs are unchanged is not done again. The
     test split is never read.
 
     Args:
-        checkpoint: a sentence-transformers model, a plain encoder or a Condenser pre-training checkpoint.
-        data: a BEIR folder with training judgements, or such a data set in memory.
+        checkpoint: a sentence-transformers model, a plain encoder, a Condenser pre-training checkpoint, or
+            `t5:LAYERSxHIDDEN`: a T5 encoder from random weights, with a tokenizer of the data's own.
+        data: a BEIR folder with training judgements, or such a data set in memory; None where only pairs are trained on.
         output_dir: where the retriever goes.
         config: rounds and training.
         mining: hard negatives.
+        pairs: the stage on pairs, and which stages there are.
         dev: development queries and judgements; by default the data's dev split, or held-out training queries.
         overwrite: do steps again whose inputs changed.
 
@@ -50,12 +61,52 @@ def finetune(
     Raises:
         InputError: the checkpoint or the data cannot be used, or a step was done before with other inputs.
     """
-    config, mining = config or FinetuneConfig(), mining or MiningConfig()
+    config, mining, pairs = config or FinetuneConfig(), mining or MiningConfig(), pairs or PairsConfig()
     require_used(config, mining)
-    require_within_reach("The checkpoint", checkpoint)
+    if not is_fresh_t5(checkpoint):
+        require_within_reach("The checkpoint", checkpoint)
     if mining.cross_encoder:
         require_within_reach("The cross-encoder", mining.cross_encoder)
     evaluate_run({"query": {"document": 1}}, {}, [config.dev_measure])  # refuses an unknown measure before the work
+    train = None
+    if data is not None:
+        train, dev = _split(data, dev, config)
+    elif pairs.stages != "pretrain":
+        raise InputError(
+            "There is no data to fine-tune on; name a data set, or train on pairs only (stages pretrain)."
+        )
+    output_dir = Path(output_dir)
+    steps = output_dir / STEPS
+    if processes().is_main_process and not steps.is_dir():
+        require_new_folder(output_dir, overwrite)
+    steps.mkdir(parents=True, exist_ok=True)
+    start, manifests = begin(checkpoint, train, dev, steps, config, pairs, overwrite)
+    if train is not None and pairs.stages != "pretrain":
+        manifests |= FinetuningJob(start, train, dev, steps, config, mining, overwrite).run()
+    name = train and {"name": train.name, "training_queries": len(train.queries), "hashes": data_hashes(train)}
+    summary = {
+        "checkpoint": str(checkpoint),
+        "data": name if pairs.stages != "pretrain" else None,
+        "dev": None if dev is None else {"queries": len(dev.queries), "documents": len(dev.corpus)},
+        "finetuning": settings(config),
+        "mining": settings(mining),
+        "pairs": settings(pairs) if pairs.wanted else None,
+        "steps": {step: manifest["result"] for step, manifest in manifests.items()},
+    }
+    if processes().is_main_process:
+        last, manifest = list(manifests.items())[-1]
+        result = None
+        if dev is not None and config.evaluations:
+            result = Result(f"{dev.name} (development queries)", manifest["result"]["dev"], queries=len(dev.queries))
+        publish(output_dir, steps / last / RETRIEVER, summary, result)
+    processes().wait_for_everyone()
+    return summary
+
+
+def _split(
+    data: str | Path | RetrievalData, dev: RetrievalData | None, config: FinetuneConfig
+) -> tuple[RetrievalData, RetrievalData | None]:
+    """Training queries, and development queries where the configuration wants them."""
     train = data if isinstance(data, RetrievalData) else load_retrieval_data(data, "train")
     if not relevant_documents(train.qrels):
         raise InputError(f"No training query of '{train.name}' has a document judged above 0.")
@@ -70,7 +121,7 @@ def finetune(
     if dev is not None:
         dev = sample_dev(dev, config.dev_queries, config.dev_documents, config.seed)
         logger.info("Development set (%s): %d queries over %d documents.", origin, len(dev.queries), len(dev.corpus))
-    return FinetuningJob(checkpoint, train, dev, Path(output_dir), config, mining, overwrite).run()
+    return train, dev
 
 
 def _dev_split(source: str | Path, train: RetrievalData) -> RetrievalData | None:

@@ -18,6 +18,7 @@ from hf_cocondenser.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
+STEPS = "steps"  # folder beside the result
 MANIFEST = "manifest.json"
 _INPUTS = "inputs.json"
 

@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from transformers.utils import logging
 
 from hf_cocondenser.files import write_text
+from hf_cocondenser.finetuning.pair_stream import PairBatches
 from hf_cocondenser.finetuning.training_set import EpochSampler, TrainingCollator, TrainingSet
 
 if TYPE_CHECKING:
@@ -23,21 +24,17 @@ if TYPE_CHECKING:
     from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
 
 
-class RetrieverTrainer(SentenceTransformerTrainer):
-    """Trains on a `TrainingSet`: order and draws depend on (seed, epoch) alone, so a resumed run is the same run.
-
-    Beside the loss it logs the loss's metrics (`accuracy`, `masked`, `negatives`), averaged over steps and processes.
-    """
+class LoggedTrainer(SentenceTransformerTrainer):
+    """Logs the loss's metrics (`accuracy`, `masked`, `negatives`) beside the loss, averaged over steps and processes."""
 
     def __init__(
         self,
         model: SentenceTransformer,
         args: SentenceTransformerTrainingArguments,
-        training_set: TrainingSet,
-        collator: TrainingCollator,
         loss: MaskedContrastiveLoss,
         evaluator: DevEvaluator | None = None,
         optimizer: tuple[type[torch.optim.Optimizer], dict[str, Any]] | None = None,
+        collator: Any = None,
     ) -> None:
         super().__init__(
             model=model,
@@ -47,26 +44,9 @@ class RetrieverTrainer(SentenceTransformerTrainer):
             evaluator=evaluator,
             optimizer_cls_and_kwargs=optimizer,
         )
-        self.training_set = training_set
-        self.sampler = EpochSampler(len(training_set), args.seed)
         self._sums: dict[str, torch.Tensor] = {}
         self._steps = 0
-        self.add_callback(_SetEpoch(self))
         self.add_callback(_TrainLog(Path(args.output_dir) / "log.jsonl"))
-
-    def get_train_dataloader(self) -> DataLoader:
-        """Batches of the training set, shared out over the processes."""
-        batches = BatchSampler(self.sampler, self.args.train_batch_size, self.args.dataloader_drop_last)
-        loader = DataLoader(
-            self.training_set,
-            batch_sampler=batches,
-            collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
-        self.accelerator.even_batches = False
-        self._train_dataloader = self.accelerator.prepare(loader)
-        return self._train_dataloader
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """sentence-transformers' own, keeping the loss's metrics for the log."""
@@ -94,6 +74,65 @@ class RetrieverTrainer(SentenceTransformerTrainer):
             logs = {**logs, **{n: round(v, 4) for n, v in zip(self._sums, means.tolist(), strict=True)}}
             self._sums, self._steps = {}, 0
         super().log(logs, start_time)
+
+
+class RetrieverTrainer(LoggedTrainer):
+    """Trains on a `TrainingSet`: order and draws depend on (seed, epoch) alone, so a resumed run is the same run."""
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        args: SentenceTransformerTrainingArguments,
+        training_set: TrainingSet,
+        collator: TrainingCollator,
+        loss: MaskedContrastiveLoss,
+        evaluator: DevEvaluator | None = None,
+        optimizer: tuple[type[torch.optim.Optimizer], dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(model, args, loss, evaluator, optimizer, collator)
+        self.training_set = training_set
+        self.sampler = EpochSampler(len(training_set), args.seed)
+        self.add_callback(_SetEpoch(self))
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches of the training set, shared out over the processes."""
+        batches = BatchSampler(self.sampler, self.args.train_batch_size, self.args.dataloader_drop_last)
+        loader = DataLoader(
+            self.training_set,
+            batch_sampler=batches,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        self.accelerator.even_batches = False
+        self._train_dataloader = self.accelerator.prepare(loader)
+        return self._train_dataloader
+
+
+class PairTrainer(LoggedTrainer):
+    """Trains on a stream of batches, each process on its own part; `batches.start` says where a resumed run goes on."""
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        args: SentenceTransformerTrainingArguments,
+        batches: PairBatches,
+        loss: MaskedContrastiveLoss,
+        evaluator: DevEvaluator | None = None,
+        optimizer: tuple[type[torch.optim.Optimizer], dict[str, Any]] | None = None,
+    ) -> None:
+        args.ignore_data_skip = True
+        super().__init__(model, args, loss, evaluator, optimizer)
+        self.batches = batches
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The stream as it is: it knows its process, so accelerate has nothing to share out."""
+        # A loader draws a seed when it starts: from a generator of its own, lest a resumed run's dropout be another.
+        return DataLoader(self.batches, batch_size=None, collate_fn=_unchanged, generator=torch.Generator())
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
 
 
 class _SetEpoch(TrainerCallback):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,18 +59,8 @@ def train_round(
             suit the model.
     """
     torch.manual_seed(config.seed)
-    temperature = _temperature(model, training_set, config)
-    require_fitting_precision(model, temperature, config)
-    if config.lora_rank:
-        add_lora(model, config.lora_rank)
-    freeze_unused(model)
-    loss = MaskedContrastiveLoss(
-        model,
-        temperature=temperature,
-        directions=config.directions,
-        gradient_cache=config.gradient_cache,
-        mini_batch_num_tokens=config.chunk_tokens,
-    )
+    temperature = same_everywhere(config, lambda: auto_temperature(model, training_set))
+    loss = prepare_training(model, temperature, config)
     collator = TrainingCollator(
         training_set,
         TokenStore(model, training_set.queries, "query"),
@@ -85,8 +76,6 @@ def train_round(
     )
     checkpoint = last_checkpoint(folder / "training")
     arguments.eval_on_start = evaluator is not None and checkpoint is None
-    if config.activation_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
     trainer = RetrieverTrainer(model, arguments, training_set, collator, loss, evaluator, optimizer(config))
     if schedule is not None:
         trainer.remove_callback(ProgressCallback)
@@ -100,14 +89,19 @@ def train_round(
     }
     if trainer.is_world_process_zero():
         result |= _chosen(trainer, evaluator)
-        if config.lora_rank:
-            merge_lora(model)
-        model.save_pretrained(str(folder / RETRIEVER), create_model_card=False)
-        make_portable(folder / RETRIEVER)
-        shutil.copyfile(folder / "training" / "log.jsonl", folder / "log.jsonl")
-        shutil.rmtree(folder / "training")
-        result["model_hash"] = model_hash(model)
+        result["model_hash"] = save_trained(model, folder, config)
     return result
+
+
+def save_trained(model: SentenceTransformer, folder: Path, config: FinetuneConfig) -> str:
+    """Write the retriever and the log, take the trainer's files away; returns the hash of the weights."""
+    if config.lora_rank:
+        merge_lora(model)
+    model.save_pretrained(str(folder / RETRIEVER), create_model_card=False)
+    make_portable(folder / RETRIEVER)
+    shutil.copyfile(folder / "training" / "log.jsonl", folder / "log.jsonl")
+    shutil.rmtree(folder / "training")
+    return model_hash(model)
 
 
 def optimizer(config: FinetuneConfig) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
@@ -134,10 +128,32 @@ def require_fitting_precision(model: SentenceTransformer, temperature: float, co
         raise InputError("float16 trains on a GPU only; choose --precision float32 or bfloat16.")
 
 
-def _temperature(model: SentenceTransformer, training_set: TrainingSet, config: FinetuneConfig) -> float:
+def prepare_training(model: SentenceTransformer, temperature: float, config: FinetuneConfig) -> MaskedContrastiveLoss:
+    """Adapters, checkpointing and frozen parameters as the configuration says; returns the loss.
+
+    Raises:
+        InputError: the precision does not suit the model, or peft is missing.
+    """
+    require_fitting_precision(model, temperature, config)
+    if config.lora_rank:
+        add_lora(model, config.lora_rank)
+    freeze_unused(model)
+    if config.activation_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return MaskedContrastiveLoss(
+        model,
+        temperature=temperature,
+        directions=config.directions,
+        gradient_cache=config.gradient_cache,
+        mini_batch_num_tokens=config.chunk_tokens,
+    )
+
+
+def same_everywhere(config: FinetuneConfig, measure: Callable[[], float]) -> float:
+    """The temperature: the configuration's, or the one measured by the first process."""
     if config.temperature != "auto":
         return config.fixed_temperature()
-    measured = [auto_temperature(model, training_set)]
+    measured = [measure()]
     processes()  # rounding differs from device to device; the temperature must not
     return broadcast_object_list(measured)[0]
 
@@ -157,9 +173,9 @@ def _chosen(trainer: RetrieverTrainer, evaluator: DevEvaluator | None) -> dict[s
 
 
 def training_arguments(
-    config: FinetuneConfig, folder: Path, queries: int, evaluator: DevEvaluator | None
+    config: FinetuneConfig, folder: Path, queries: int | None, evaluator: DevEvaluator | None
 ) -> SentenceTransformerTrainingArguments:
-    """The trainer's arguments for a round.
+    """The trainer's arguments for a round, or, with `max_steps` and None for `queries`, for an endless stream.
 
     Raises:
         InputError: several GPUs would be driven by one process, or a global batch does not fill.
@@ -194,6 +210,7 @@ def training_arguments(
             " 'torchrun --nproc-per-node NUMBER' or set CUDA_VISIBLE_DEVICES to one."
         )
     batch = config.batch_size * arguments.world_size
+    queries = batch if queries is None else queries
     if arguments.world_size > 1 and queries < batch:
         raise InputError(f"There are {queries} training queries, fewer than one global batch of {batch}.")
     per_epoch = queries // batch if arguments.world_size > 1 else math.ceil(queries / batch)

@@ -38,10 +38,16 @@ def card_from_records(folder: str | Path, *, name: str | None = None, address: s
     base = _start(stages[0]["start"]) if stages else None
     if finetuning is not None:
         base = base if stages else _start(finetuning["checkpoint"])
-        queries = finetuning["data"]["training_queries"]
-        data.append(f"Fine-tuning: {finetuning['data']['name']}, {queries:,} training queries")
+        if pairs := finetuning.get("pairs"):
+            done = finetuning["steps"]["pairs"]
+            names = ", ".join(_name(source) for source in pairs["pairs"])
+            data.append(f"Training on pairs: {names}; {done['pairs']:,} pairs in {done['steps']:,} steps")
+            tables["Pairs"] = _flat(pairs | {"pairs": names})
         tables["Fine-tuning"] = _flat(finetuning["finetuning"])
-        tables["Hard negatives"] = _flat(finetuning["mining"])
+        if finetuning["data"] is not None:
+            queries = finetuning["data"]["training_queries"]
+            data.append(f"Fine-tuning: {finetuning['data']['name']}, {queries:,} training queries")
+            tables["Hard negatives"] = _flat(finetuning["mining"])
     stage: Stage = "finetuned" if finetuning is not None else stages[-1]["stage"] if stages else "pretrained"
     title = name or folder.resolve().name
     return CardData(
@@ -69,7 +75,9 @@ def pretraining_without_paths(record: dict[str, Any]) -> dict[str, Any]:
 
 def finetuning_without_paths(record: dict[str, Any]) -> dict[str, Any]:
     """A fine-tuning record for others."""
-    return record | {"checkpoint": _name(record["checkpoint"])}
+    pairs = record.get("pairs")
+    names = {"pairs": pairs | {"pairs": [_name(source) for source in pairs["pairs"]]}} if pairs else {}
+    return record | {"checkpoint": _name(record["checkpoint"])} | names
 
 
 def _name(place: str) -> str:
@@ -108,7 +116,7 @@ def _pretraining_line(title: str, record: dict[str, Any]) -> str:
 
 def _start(start: str) -> str:
     """What training began with."""
-    if re.fullmatch(r"bert:\d+x\d+", start) or start.endswith(".json"):
+    if re.fullmatch(r"(bert|t5):\d+x\d+", start) or start.endswith(".json"):
         return FROM_SCRATCH
     return _name(start)
 
