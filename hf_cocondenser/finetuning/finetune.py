@@ -12,6 +12,7 @@ from hf_cocondenser.files import require_new_folder
 from hf_cocondenser.finetuning.beginning import begin
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig, require_used, settings
 from hf_cocondenser.finetuning.dev import hold_out, sample_dev, sample_queries
+from hf_cocondenser.finetuning.estimate import log_estimates
 from hf_cocondenser.finetuning.fresh_t5 import is_fresh_t5
 from hf_cocondenser.finetuning.job import FinetuningJob
 from hf_cocondenser.finetuning.publishing import data_hashes, publish
@@ -68,6 +69,8 @@ def finetune(
     if mining.cross_encoder:
         require_within_reach("The cross-encoder", mining.cross_encoder)
     evaluate_run({"query": {"document": 1}}, {}, [config.dev_measure])  # refuses an unknown measure before the work
+    if processes().is_main_process:
+        log_estimates(checkpoint, config)
     train = None
     if data is not None:
         train, dev = _split(data, dev, config)
