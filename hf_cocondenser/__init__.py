@@ -16,14 +16,21 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserModel
 
 if TYPE_CHECKING:
+    from hf_cocondenser.adaptation import AdaptConfig, adapt
     from hf_cocondenser.data.collator import CondenserCollator
     from hf_cocondenser.data.dataset import SpanDataset
     from hf_cocondenser.data.documents import load_documents
     from hf_cocondenser.data.prepare import prepare_spans
     from hf_cocondenser.data.recipe import SpanRecipe
+    from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+    from hf_cocondenser.finetuning.finetune import finetune
     from hf_cocondenser.grad_cache import GradCache
+    from hf_cocondenser.hub.convert import convert_checkpoint
     from hf_cocondenser.hub.export import save_retriever
+    from hf_cocondenser.hub.publish import publish
     from hf_cocondenser.pretraining import ModelOptions, pretrain
+    from hf_cocondenser.retrieval.answering import search_corpus
+    from hf_cocondenser.retrieval.benchmark import evaluate_retriever
     from hf_cocondenser.trainer import CondenserTrainer
     from hf_cocondenser.training_args import CondenserTrainingArguments
 
@@ -35,35 +42,53 @@ AutoModelForPreTraining.register(CondenserConfig, CondenserForPreTraining, exist
 __version__ = "0.1.0"
 
 _LATER = {
+    "AdaptConfig": "adaptation",
+    "adapt": "adaptation",
     "CondenserCollator": "data.collator",
     "SpanDataset": "data.dataset",
     "load_documents": "data.documents",
     "prepare_spans": "data.prepare",
     "SpanRecipe": "data.recipe",
+    "FinetuneConfig": "finetuning.config",
+    "MiningConfig": "finetuning.config",
+    "finetune": "finetuning.finetune",
     "GradCache": "grad_cache",
+    "convert_checkpoint": "hub.convert",
     "save_retriever": "hub.export",
+    "publish": "hub.publish",
     "ModelOptions": "pretraining",
     "pretrain": "pretraining",
+    "search_corpus": "retrieval.answering",
+    "evaluate_retriever": "retrieval.benchmark",
     "CondenserTrainer": "trainer",
     "CondenserTrainingArguments": "training_args",
 }
 
 __all__ = [
+    "AdaptConfig",
     "CondenserCollator",
     "CondenserConfig",
     "CondenserForPreTraining",
     "CondenserModel",
     "CondenserTrainer",
     "CondenserTrainingArguments",
+    "FinetuneConfig",
     "GradCache",
     "InputError",
+    "MiningConfig",
     "ModelOptions",
     "SpanDataset",
     "SpanRecipe",
+    "adapt",
+    "convert_checkpoint",
+    "evaluate_retriever",
+    "finetune",
     "load_documents",
     "prepare_spans",
     "pretrain",
+    "publish",
     "save_retriever",
+    "search_corpus",
 ]
 
 

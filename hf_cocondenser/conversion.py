@@ -12,11 +12,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedModel
 
 from .configuration_condenser import CondenserConfig
 from .errors import InputError
-from .modeling_condenser import CondenserForPreTraining
 
 _LAYER_NORM = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
@@ -42,8 +41,8 @@ def _unpickle_tensors(path: Path) -> Any:
         raise ValueError("damaged, or more than tensors, which could run code when it is unpickled") from None
 
 
-def convert_original(folder: Path, skip_from: int = 6, late_mlm: bool = True) -> CondenserForPreTraining:
-    """Load what the original Condenser / coCondenser code saved.
+def read_original(folder: Path, skip_from: int, late_mlm: bool) -> tuple[CondenserConfig, dict[str, Tensor]]:
+    """Read what the original Condenser / coCondenser code saved: configuration, and weights under our names.
 
     The folder holds config.json, `model.safetensors` or `pytorch_model.bin` (a BERT masked language model, keys bare
     or under `lm.`) and `model.pt` with the Condenser head as `c_head.{i}.*`. A `co_target` buffer, whose length is
@@ -51,7 +50,7 @@ def convert_original(folder: Path, skip_from: int = 6, late_mlm: bool = True) ->
     were never stored there.
 
     Raises:
-        InputError: a file is missing or unreadable, or weights are missing or do not fit.
+        InputError: a file is missing or unreadable, or it is no such checkpoint.
     """
     weights_file = next(
         (folder / n for n in ("model.safetensors", "pytorch_model.bin") if (folder / n).is_file()), None
@@ -90,7 +89,15 @@ def convert_original(folder: Path, skip_from: int = 6, late_mlm: bool = True) ->
     if not head_layers:
         raise InputError(f"'{head_file}' holds no Condenser head (no key begins with c_head).")
     config = CondenserConfig(backbone_config, n_head_layers=len(head_layers), skip_from=skip_from, late_mlm=late_mlm)
-    model = CondenserForPreTraining(config)
+    return config, weights
+
+
+def fill(model: PreTrainedModel, weights: dict[str, Tensor], folder: Path) -> None:
+    """Put the weights of `folder` into a model made by their configuration.
+
+    Raises:
+        InputError: weights are missing, unknown, or of other sizes.
+    """
     tied = set(model.all_tied_weights_keys)
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
@@ -101,4 +108,3 @@ def convert_original(folder: Path, skip_from: int = 6, late_mlm: bool = True) ->
     wrong = [name for name in missing if name not in tied] + list(unexpected)
     if wrong:
         raise InputError(f"The checkpoint '{folder}' lacks or has unknown weights ({wrong[0]}, {len(wrong)} in all).")
-    return model.eval()

@@ -25,6 +25,7 @@ from .backbones import (
     take_mlm_head,
 )
 from .configuration_condenser import CondenserConfig
+from .conversion import fill, read_original
 from .errors import InputError
 from .losses import linear_cross_entropy
 
@@ -288,10 +289,11 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
 
     @classmethod
     def from_original(cls, folder: str | Path, skip_from: int = 6, late_mlm: bool = True) -> CondenserForPreTraining:
-        """Convert a checkpoint of the original authors' code; see `conversion.convert_original`."""
-        from .conversion import convert_original
-
-        return convert_original(Path(folder), skip_from, late_mlm)
+        """Convert a checkpoint of the original authors' code; see `conversion.read_original`."""
+        config, weights = read_original(Path(folder), skip_from, late_mlm)
+        model = cls(config)
+        fill(model, weights, Path(folder))
+        return model.eval()
 
 
 def _hub_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def convert_checkpoint(
     """Write a pre-training checkpoint from what the original code saved.
 
     Args:
-        folder: see `conversion.convert_original`.
+        folder: see `conversion.read_original`.
         output_dir: where to write.
         tokenizer: folder or Hub name of the tokenizer; that in `folder` by default.
         skip_from: early layers of the head, which the original never stored.
