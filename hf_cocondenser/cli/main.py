@@ -55,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"hf-cocondenser: error: there is no command '{name}'.\n{_usage()}\n")
         return 2
     try:
+        _require_whole_launch()
+        if not sys.stderr.isatty():  # read when datasets is imported
+            os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         from hf_cocondenser.cli.command import parse
 
         command = importlib.import_module(f"hf_cocondenser.cli.{name}").COMMAND
@@ -79,6 +82,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _require_whole_launch() -> None:
+    """Refuse the single process that `accelerate launch --num_processes N` starts on CPUs without a word.
+
+    There it leaves several processes to MPI (--mpirun_hostfile), and only sets the address they would meet at.
+    """
+    asked = {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys()
+    counts = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+    if asked and not os.environ.keys() & set(counts):
+        raise InputError(
+            "accelerate launch was asked for several processes and started one, as it does on CPUs; start them with "
+            "'torchrun --nproc-per-node NUMBER -m hf_cocondenser ...', or add --multi_gpu, which means the same there."
+        )
+
+
 def _is_error(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR
 
@@ -98,11 +115,14 @@ def _quieten_libraries() -> None:
     logging.getLogger("transformers.modeling_utils").addFilter(_is_error)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    from huggingface_hub.utils import enable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # one bar per loaded and saved model ...
-    enable_progress_bars()  # ... but a download's stays
+    if sys.stderr.isatty():
+        enable_progress_bars()  # ... but a download's stays
+    else:
+        disable_progress_bars()
 
 
 if __name__ == "__main__":

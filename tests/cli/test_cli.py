@@ -199,6 +199,18 @@ def test_an_error_of_the_system_is_its_own_sentence(tmp_path, capsys):
     assert error.startswith("hf-cocondenser prepare: error: ") and str(tmp_path / "file") in error
 
 
+def test_a_launch_of_several_that_started_one(tmp_path, capsys, monkeypatch):
+    """What `accelerate launch --cpu --num_processes 2` sets and does not set."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert main(["pretrain", "bert:2x64", "--output-dir", str(tmp_path / "out")]) == 2
+    assert "torchrun --nproc-per-node" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["pretrain", "bert:2x64", "--output-dir", str(tmp_path / "out")]) == 2
+    assert "--spans is missing" in capsys.readouterr().err
+
+
 def test_stopping_is_status_130(tmp_path):
     """A command waits for its YAML file, a pipe that nobody fills, and gets Ctrl-C."""
     pipe = tmp_path / "options.yaml"
