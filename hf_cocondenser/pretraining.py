@@ -29,6 +29,7 @@ from hf_cocondenser.hub.loading import condenser_place
 from hf_cocondenser.latent_start import start_from_documents
 from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
+from hf_cocondenser.progress import fit_to_output
 from hf_cocondenser.trainer import CondenserTrainer
 from hf_cocondenser.training_args import CondenserTrainingArguments
 
@@ -281,6 +282,8 @@ def pretrain(
     )
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)  # it would print every line of the log, which the record keeps
+    else:
+        fit_to_output(trainer)
     trainer.train(resume_from_checkpoint=last)
     trainer.save_model()
     trainer.save_state()

@@ -60,7 +60,8 @@ def condenser(spans, tmp_path_factory) -> Path:
     return output
 
 
-def test_both_stages_by_the_command(condenser, spans, tmp_path):
+def test_both_stages_by_the_command(condenser, spans, tmp_path, capfd, caplog):
+    caplog.set_level("INFO")
     output = tmp_path / "cocondenser"
     options = ["--max-length", "32", "--temperature", "8", "--eval-strategy", "steps", "--eval-steps", "2"]
     command = ["pretrain", str(condenser), "--spans", str(spans), "--output-dir", str(output), *options, *SHORT]
@@ -72,6 +73,7 @@ def test_both_stages_by_the_command(condenser, spans, tmp_path):
     assert record["earlier_stage"]["stage"] == "condenser"
     evaluated = [entry for entry in record["log"] if "eval_loss" in entry]
     assert len(evaluated) == 2 and evaluated[0]["eval_negatives_per_span"] == 14
+    assert "step 4 of 4: eval_loss " in caplog.text and "\r" not in capfd.readouterr().err  # no terminal, no bars
     assert (output / "tokenizer.json").is_file()
 
 

@@ -125,7 +125,7 @@ def run(source: str, where: SourceArguments, arguments: PrepareArguments) -> Non
 
 
 def _texts(documents: Dataset | IterableDataset, recipe: SpanRecipe) -> Iterator[str]:
-    for document in tqdm(documents, desc="reading for the tokenizer", unit=" documents"):
+    for document in tqdm(documents, desc="reading for the tokenizer", unit=" documents", disable=None):
         yield from document_texts(document["title"], document["passages"], recipe)
 
 

@@ -70,7 +70,7 @@ def prepare_spans(
         with (
             pa.OSFile(str(folder / SPANS_FILE), "wb") as sink,
             pa.ipc.new_stream(sink, schema) as writer,
-            tqdm(total=total, desc="tokenising", unit=" documents", unit_scale=True) as bar,
+            tqdm(total=total, desc="tokenising", unit=" documents", unit_scale=True, disable=None) as bar,
         ):
             batches = documents.iter(batch_size=_BATCH)
             for number, batch in cut_batches(batches, setup, num_proc):

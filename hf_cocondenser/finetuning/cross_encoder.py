@@ -15,6 +15,7 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.pools import PairScorer
 from hf_cocondenser.finetuning.training_set import Pool, same_text
 from hf_cocondenser.loading import loading
+from hf_cocondenser.progress import on_terminal
 from hf_cocondenser.retrieval.runs import Run, ranked
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def load_cross_encoder(name_or_path: str) -> PairScorer:
 def _probabilities(model: CrossEncoder, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
     if not pairs:
         return np.zeros(0)
+    bar = len(pairs) > 1000 and on_terminal()
     logits = model.predict(
-        list(pairs), activation_fn=torch.nn.Identity(), convert_to_tensor=True, show_progress_bar=len(pairs) > 1000
+        list(pairs), activation_fn=torch.nn.Identity(), convert_to_tensor=True, show_progress_bar=bar
     )
     logits = logits.float().cpu()
     return (torch.sigmoid(logits) if logits.ndim == 1 else torch.softmax(logits, dim=1)[:, 1]).numpy()

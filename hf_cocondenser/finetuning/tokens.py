@@ -46,7 +46,9 @@ class TokenStore:
 
     def _fill(self) -> None:
         blocks = range(0, len(self.texts), _BLOCK)
-        for start in tqdm(blocks, desc=f"Tokenising ({self.task})", disable=len(blocks) < 20, leave=False):
+        for start in tqdm(
+            blocks, desc=f"Tokenising ({self.task})", disable=True if len(blocks) < 20 else None, leave=False
+        ):
             features = self._preprocess(self.texts[start : start + _BLOCK])
             mask = features["attention_mask"].bool().numpy()
             for name, value in features.items():

@@ -27,6 +27,7 @@ from hf_cocondenser.finetuning.tokens import TokenStore
 from hf_cocondenser.finetuning.trainer import RetrieverTrainer
 from hf_cocondenser.finetuning.training_set import TrainingCollator, TrainingSet
 from hf_cocondenser.hub.layout import make_portable
+from hf_cocondenser.progress import fit_to_output
 from hf_cocondenser.retrieval.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import resolve_precision
 
@@ -80,6 +81,8 @@ def train_round(
     if schedule is not None:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(schedule)
+    else:
+        fit_to_output(trainer)
     trainer.train(resume_from_checkpoint=checkpoint)
     result: dict[str, Any] = {
         "temperature": temperature,

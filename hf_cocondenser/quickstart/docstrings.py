@@ -71,7 +71,7 @@ def read_docstrings(folders: list[Path] | None = None, processes: int = 2) -> li
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context(method), initializer=_start_process)
     try:
-        with tqdm(total=len(files), desc="reading docstrings", unit=" files", mininterval=0.5) as bar:
+        with tqdm(total=len(files), desc="reading docstrings", unit=" files", mininterval=0.5, disable=None) as bar:
             for task, docstrings in zip(tasks, pool.map(_read_files, tasks), strict=True):
                 bar.update(len(task))
                 for docstring in docstrings:

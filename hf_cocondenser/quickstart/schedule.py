@@ -55,7 +55,7 @@ class TimedSchedule(TrainerCallback):
         state.logging_steps = LOGGING_STEPS
         lr_scheduler.lr_lambdas = [self.rate] * len(lr_scheduler.lr_lambdas)
         layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-        self._bar = tqdm(total=1.0, desc=self.description, bar_format=layout)
+        self._bar = tqdm(total=1.0, desc=self.description, bar_format=layout, disable=None)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Move the bar; stop when the time is up."""

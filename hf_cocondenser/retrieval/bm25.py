@@ -14,6 +14,7 @@ import numpy as np
 from bm25s.tokenization import Tokenizer
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.progress import on_terminal
 from hf_cocondenser.retrieval.runs import Run
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets DEBUG for itself when imported
@@ -95,12 +96,16 @@ class BM25Index:
             language = guess_language([text[:2000] for text in islice(corpus.values(), 200)])
         tokenizer, label = _tokenizer(language, tokenize)
         tokens = tokenizer.tokenize(
-            list(corpus.values()), update_vocab=True, return_as="tuple", show_progress=show_progress, allow_empty=False
+            list(corpus.values()),
+            update_vocab=True,
+            return_as="tuple",
+            show_progress=show_progress and on_terminal(),
+            allow_empty=False,
         )
         if not tokens.vocab:
             raise InputError("No document of the corpus holds a word, so there is nothing to index for BM25.")
         engine = bm25s.BM25(method="lucene", k1=k1, b=b, backend="numpy")
-        engine.index(tokens, show_progress=show_progress, create_empty_token=False)
+        engine.index(tokens, show_progress=show_progress and on_terminal(), create_empty_token=False)
         return cls(list(corpus), engine, tokenizer, f"BM25 (bm25s lucene k1={k1:g} b={b:g}, {label})")
 
     def search(self, queries: Mapping[str, str], k: int = 100, *, show_progress: bool = False) -> Run:
@@ -118,7 +123,9 @@ class BM25Index:
         # Compiling takes seconds, and then a query a tenth of the time.
         self._engine.backend = "numba" if len(asked) >= _WORTH_COMPILING and find_spec("numba") else "numpy"
         depth = min(k + _SPARE, len(self.ids))
-        documents, scores = self._engine.retrieve([ids for _, ids in asked], k=depth, show_progress=show_progress)
+        documents, scores = self._engine.retrieve(
+            [ids for _, ids in asked], k=depth, show_progress=show_progress and on_terminal()
+        )
         for (query, ids), rows, values in zip(asked, documents, scores, strict=True):
             if depth > k and values[k - 1] == values[-1] > 0:  # equals beyond what was retrieved
                 values = self._engine.get_scores_from_ids(ids)

@@ -205,7 +205,7 @@ def _encode_missing(
     texts = iter(corpus.values())
     position = 0
     total = sum(min(size, len(corpus) - number * size) for number in missing)
-    with tqdm(total=total, desc="Encoding", unit="text", disable=not show_progress or not missing) as bar:
+    with tqdm(total=total, desc="Encoding", unit="text", disable=None if show_progress and missing else True) as bar:
         for number in missing:
             next(islice(texts, number * size - position, number * size - position), None)  # step over other shards
             part = list(islice(texts, size))

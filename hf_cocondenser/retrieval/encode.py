@@ -116,7 +116,9 @@ class Encoder:
         with (
             _evaluation_mode(self.model),
             _single_threaded_workers(self.threads) as submit,
-            tqdm(total=len(texts), desc=f"Encoding ({kind})", unit="text", disable=not show_progress) as bar,
+            tqdm(
+                total=len(texts), desc=f"Encoding ({kind})", unit="text", disable=None if show_progress else True
+            ) as bar,
         ):
 
             def collect(results: list[tuple[np.ndarray, Future[np.ndarray]]]) -> None:

@@ -78,7 +78,9 @@ class FaissIndex:
                 raise InputError(
                     f"The index '{factory}' cannot be trained on {count} vectors: {_reason(error)}; take a smaller one."
                 ) from None
-        for start in tqdm(range(0, count, _BLOCK), desc=f"Indexing ({factory})", disable=not show_progress):
+        for start in tqdm(
+            range(0, count, _BLOCK), desc=f"Indexing ({factory})", disable=None if show_progress else True
+        ):
             block = np.asarray(vectors[start : start + _BLOCK], dtype=np.float32)
             index.add(normalized(block) if cosine else np.ascontiguousarray(block))
         manifest = {

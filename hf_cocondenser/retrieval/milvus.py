@@ -73,7 +73,9 @@ class MilvusIndex:
         """Put the rows in that are not there yet; a call that was stopped is gone on with."""
         # Blocks go in one after another, so all but the last block there is whole.
         start = len(self) // _ROWS_AT_ONCE * _ROWS_AT_ONCE
-        for first in tqdm(range(start, len(ids), _ROWS_AT_ONCE), desc="To Milvus", disable=not show_progress):
+        for first in tqdm(
+            range(start, len(ids), _ROWS_AT_ONCE), desc="To Milvus", disable=None if show_progress else True
+        ):
             block = np.asarray(vectors[first : first + _ROWS_AT_ONCE], dtype=np.float32)
             block = normalized(block) if self.cosine else block
             rows = [

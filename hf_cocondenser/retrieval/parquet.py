@@ -59,7 +59,7 @@ def write_embeddings(
     files = -(-len(ids) // _ROWS_OF_A_FILE)
     with (
         output_folder(folder, overwrite) as target,
-        tqdm(total=len(ids), desc="To Parquet", disable=not show_progress) as bar,
+        tqdm(total=len(ids), desc="To Parquet", disable=None if show_progress else True) as bar,
     ):
         for number in range(files):
             last = min((number + 1) * _ROWS_OF_A_FILE, len(ids))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,15 @@ def test_bad_input_is_one_sentence_and_status_2(corpus, tmp_path, capsys):
     broken.write_text('{"text": "a"}\n{"text": \n')
     assert "line 2 is not valid JSON" in refused(broken, *train)
     assert "line 2 is not valid JSON" in refused(broken, *train, "--streaming")
+
+
+def test_a_log_has_no_bars(corpus, tmp_path):
+    command = [sys.executable, "-m", "hf_cocondenser", "prepare", str(corpus), "--train-tokenizer", "400"]
+    environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache")}  # so that datasets reads the file anew
+    done = subprocess.run(
+        [*command, "--output-dir", "spans"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0 and "\r" not in done.stderr and "%|" not in done.stderr, done.stderr
 
 
 def test_an_existing_folder_is_kept(corpus, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 
@@ -31,6 +32,13 @@ def test_english_stems_and_stop_words():
     assert set(index.search({"q": "sleep cat"}, 10)["q"]) == {"a", "b"}
     assert index.search({"q": "the and were"}, 10)["q"].keys() <= {"a"}  # "were" is no stop word of Lucene
     assert index.variant == "BM25 (bm25s lucene k1=0.9 b=0.4, English stemming)"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_bars_are_for_terminals(terminal, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    BM25Index.build(CORPUS, show_progress=True).search({"q": "cat"}, 2, show_progress=True)
+    assert ("BM25S Retrieve" in capsys.readouterr().err) == terminal
 
 
 def test_queries_without_a_known_word_have_no_hits():
