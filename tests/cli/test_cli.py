@@ -207,8 +207,8 @@ def test_a_launch_of_several_that_started_one(tmp_path, capsys, monkeypatch):
     assert main(["pretrain", "bert:2x64", "--output-dir", str(tmp_path / "out")]) == 2
     assert "torchrun --nproc-per-node" in capsys.readouterr().err
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(["pretrain", "bert:2x64", "--output-dir", str(tmp_path / "out")]) == 2
-    assert "--spans is missing" in capsys.readouterr().err
+    assert main(["prepare"]) == 2
+    assert "accelerate" not in capsys.readouterr().err
 
 
 def test_stopping_is_status_130(tmp_path):
