@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from hf_cocondenser.pretraining import ModelOptions, pretrain
     from hf_cocondenser.retrieval.answering import search_corpus
     from hf_cocondenser.retrieval.benchmark import evaluate_retriever
+    from hf_cocondenser.scorers.compare import compare_scorers
+    from hf_cocondenser.scorers.config import ScorersConfig
     from hf_cocondenser.trainer import CondenserTrainer
     from hf_cocondenser.training_args import CondenserTrainingArguments
 
@@ -60,6 +62,8 @@ _LATER = {
     "pretrain": "pretraining",
     "search_corpus": "retrieval.answering",
     "evaluate_retriever": "retrieval.benchmark",
+    "compare_scorers": "scorers.compare",
+    "ScorersConfig": "scorers.config",
     "CondenserTrainer": "trainer",
     "CondenserTrainingArguments": "training_args",
 }
@@ -77,9 +81,11 @@ __all__ = [
     "InputError",
     "MiningConfig",
     "ModelOptions",
+    "ScorersConfig",
     "SpanDataset",
     "SpanRecipe",
     "adapt",
+    "compare_scorers",
     "convert_checkpoint",
     "evaluate_retriever",
     "finetune",

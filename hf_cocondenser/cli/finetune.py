@@ -19,10 +19,11 @@ class FinetuneArguments:
     data: str | None = field(
         default=None, metadata={"help": "BEIR folder with qrels/train.tsv (and qrels/dev.tsv, if there is one)"}
     )
-    recipe: Literal["cocondenser", "gtr"] = field(
+    recipe: Literal["cocondenser", "gtr", "rocketqa"] = field(
         default="cocondenser",
         metadata={
-            "help": "defaults of all other options; gtr: T5 encoders as in arXiv 2112.07899 (see --recipe gtr --help)"
+            "help": "defaults of all other options; gtr: T5 encoders as in arXiv 2112.07899; rocketqa: negatives denoised"
+            " by a cross-encoder as in arXiv 2010.08191 (see --recipe NAME --help)"
         },
     )
     overwrite: bool = field(default=False, metadata={"help": "do steps again whose inputs changed"})
@@ -52,6 +53,7 @@ COMMAND = Command(
   hf-cocondenser finetune runs/cocondenser --data data/squad --output-dir runs/squad --config finetune.yaml
   hf-cocondenser finetune google/flan-t5-base --recipe gtr --data data/msmarco --output-dir runs/gtr --max-steps 20000
   hf-cocondenser finetune t5-base --recipe gtr --pairs gooaq.jsonl:3 reddit.jsonl:1 --data data/nq --output-dir runs/two
+  hf-cocondenser finetune bert-base-uncased --recipe rocketqa --batch-size 256 --data data/nq --output-dir runs/rocketqa
 The same command again goes on where it stopped, and does nothing that is already done.""",
     arguments=(FinetuneArguments, FinetuneConfig, MiningConfig, PairsConfig),
     run=run,

@@ -39,7 +39,7 @@ def run(checkpoint: str, arguments: ScorersArguments, config: ScorersConfig) -> 
 
 
 COMMAND = Command(
-    summary="Train several kinds of scorers alike (one vector, DPR, ColBERT, ME-BERT, Poly-encoder, COIL) and compare"
+    summary="Train several kinds of scorers alike (one vector, DPR, RocketQA, ColBERT, ME-BERT, Poly-encoder, COIL) and compare"
     " quality, time per query and bytes per document.",
     examples="""  hf-cocondenser scorers bert-base-uncased --data data/scifact --output-dir runs/scorers
   hf-cocondenser scorers runs/encoder --data data/squad --scorers dense colbert --test-queries 1000 --output-dir runs/two

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.judge_config import JudgeConfig
 
 _LEAST_FLOAT16_TEMPERATURE = 0.02
 
@@ -143,7 +144,7 @@ class FinetuneConfig:
 
 
 @dataclass
-class MiningConfig:
+class MiningConfig(JudgeConfig):
     """Where hard negatives come from and which are kept.
 
     Raises:
@@ -162,7 +163,6 @@ class MiningConfig:
     margin: float | None = _option(
         None, "drop mined passages that score above (1 - margin) times the positive, such as 0.05"
     )
-    cross_encoder: str | None = _option(None, "cross-encoder that judges mined negatives (RocketQA's denoising)")
     negative_below: float = _option(0.1, "keep a mined negative only when the cross-encoder gives less than this")
     positive_above: float = _option(0.9, "passages of unlabelled queries above this become positives")
     unlabelled_queries: str | None = _option(
@@ -170,6 +170,7 @@ class MiningConfig:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("bm25_depth", "bm25_negatives", "mine_depth", "mine_negatives"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be 1 or more.")
@@ -192,6 +193,7 @@ def require_used(config: FinetuneConfig, mining: MiningConfig) -> None:
     """
     named = {
         "cross_encoder": mining.cross_encoder,
+        "cross_encoder_start": mining.cross_encoder_start,
         "unlabelled_queries": mining.unlabelled_queries,
         "margin": mining.margin,
         "sampling": None if mining.sampling == "random" else mining.sampling,

@@ -66,8 +66,10 @@ def finetune(
     require_used(config, mining)
     if not is_fresh_t5(checkpoint):
         require_within_reach("The checkpoint", checkpoint)
-    if mining.cross_encoder:
+    if mining.cross_encoder and not mining.trains_judge:
         require_within_reach("The cross-encoder", mining.cross_encoder)
+    if mining.cross_encoder_start:
+        require_within_reach("The cross-encoder's starting point", mining.cross_encoder_start)
     evaluate_run({"query": {"document": 1}}, {}, [config.dev_measure])  # refuses an unknown measure before the work
     if processes().is_main_process:
         log_estimates(checkpoint, config)

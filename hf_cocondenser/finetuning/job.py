@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from hf_cocondenser.files import read_json, write_json
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, settings
 from hf_cocondenser.finetuning.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
-from hf_cocondenser.finetuning.mining import bm25_pool, mined_pool
-from hf_cocondenser.finetuning.pools import read_pool, write_pool
+from hf_cocondenser.finetuning.judge import MODEL, judge_report, train_judge
+from hf_cocondenser.finetuning.judge_config import JUDGE_TRAINING
+from hf_cocondenser.finetuning.mining import bm25_pool, judge_pool, mined_pool
+from hf_cocondenser.finetuning.pools import PairScorer, read_pool, write_pool
 from hf_cocondenser.finetuning.publishing import data_hashes, folder_hash
 from hf_cocondenser.finetuning.starting_point import load_starting_point, model_hash
 from hf_cocondenser.finetuning.steps import processes, run_step
@@ -69,10 +71,14 @@ class FinetuningJob:
         manifests["round1"] = self._round("round1", self._start(), ["bm25"])
         if self.config.rounds == 2:
             round1 = manifests["round1"]["result"]["model_hash"]
-            manifests["mined"] = self._mine(round1)
+            judge = self.mining.cross_encoder
+            if self.mining.trains_judge:
+                manifests["cross_encoder"] = self._train_judge(round1)
+                judge = f"trained, {manifests['cross_encoder']['result']['model_hash']}"
+            manifests["mined"] = self._mine(round1, judge)
             pools = ["bm25", "mined"] if self.config.round2_negatives == "both" else ["mined"]
             if self.mining.unlabelled_queries:
-                manifests["labelled"] = self._label(round1)
+                manifests["labelled"] = self._label(round1, judge)
                 pools.append("labelled")
             if processes().is_main_process:
                 shutil.rmtree(self.steps / f"embeddings-{round1[:12]}", ignore_errors=True)
@@ -92,17 +98,49 @@ class FinetuningJob:
         own = {"bm25_depth": self.mining.bm25_depth, "bm25_negatives": self.mining.bm25_negatives}
         return self._step("bm25", {**self.hashes, **own, "seed": self.config.seed}, work)
 
-    def _mine(self, model: str) -> dict[str, Any]:
+    def _train_judge(self, model: str) -> dict[str, Any]:
+        """A cross-encoder, trained against passages that round 1's retriever finds."""
+        start = self.mining.cross_encoder_start
+        encoder = load_starting_point(start, self.steps / "judge", self.config) if start else self._start()
+
+        def work(folder: Path) -> dict[str, Any]:
+            searcher = self._searcher(model)
+            counts: dict[str, int] = {}
+            if processes().is_main_process:
+                pool, counts = judge_pool(searcher, self.train, self.mining, self.config.seed)
+                write_pool(folder / NEGATIVES, pool)
+            processes().wait_for_everyone()
+            pool = read_pool(folder / NEGATIVES)
+            precision, seed = self.config.precision, self.config.seed
+            judge, left_out = train_judge(
+                encoder, self.train, pool, folder, self.mining, precision=precision, seed=seed
+            )
+            if not processes().is_main_process:
+                return {}
+            scores = load_cross_encoder(str(folder / MODEL))([(pair["query"], pair["passage"]) for pair in left_out])
+            report = judge_report(scores, left_out, self.mining)
+            logger.info("The cross-encoder on queries it has not seen: %s", report)
+            return {"counts": counts, "model_hash": model_hash(judge), **report}
+
+        own = {name: getattr(self.mining, name) for name in JUDGE_TRAINING if name != "cross_encoder_start"}
+        inputs = {**self.hashes, **own, "start": model_hash(encoder), "model": model, "seed": self.config.seed}
+        return self._step("cross_encoder", inputs, work, everywhere=True)
+
+    def _judge(self) -> PairScorer | None:
+        name = self.steps / "cross_encoder" / MODEL if self.mining.trains_judge else self.mining.cross_encoder
+        return load_cross_encoder(str(name)) if name else None
+
+    def _mine(self, model: str, judge: str | None) -> dict[str, Any]:
         def work(folder: Path) -> dict[str, Any]:
             searcher = self._searcher(model)
             if not processes().is_main_process:
                 return {}
-            judge = load_cross_encoder(self.mining.cross_encoder) if self.mining.cross_encoder else None
-            pool, report = mined_pool(searcher, self.train, self.mining, self.config.seed, judge)
+            pool, report = mined_pool(searcher, self.train, self.mining, self.config.seed, self._judge())
             write_pool(folder / NEGATIVES, pool)
             return report
 
-        own = settings(self.mining, "bm25_depth", "bm25_negatives", "unlabelled_queries", "positive_above")
+        without = ("bm25_depth", "bm25_negatives", "unlabelled_queries", "positive_above", *JUDGE_TRAINING)
+        own = {**settings(self.mining, *without), "cross_encoder": judge}
         inputs = {**self.hashes, **own, "model": model, "seed": self.config.seed}
         return self._step("mined", inputs, work, everywhere=True)
 
@@ -111,7 +149,7 @@ class FinetuningJob:
         cache = self.steps / f"embeddings-{model[:12]}"
         return DenseSearcher.build(self._start("round1"), self.train.corpus, cache_dir=cache, show_progress=True)
 
-    def _label(self, model: str) -> dict[str, Any]:
+    def _label(self, model: str, judge: str | None) -> dict[str, Any]:
         known = [*self.train.queries.values(), *(self.dev.queries.values() if self.dev else ())]
         queries = read_unlabelled(str(self.mining.unlabelled_queries), known)
 
@@ -123,7 +161,7 @@ class FinetuningJob:
                 searcher.search(queries, self.mining.mine_depth),
                 queries,
                 self.train.corpus,
-                load_cross_encoder(str(self.mining.cross_encoder)),
+                self._judge(),  # type: ignore[arg-type]  # the configuration sees to it that there is one
                 above=self.mining.positive_above,
                 below=self.mining.negative_below,
                 depth=self.mining.mine_depth,
@@ -134,8 +172,8 @@ class FinetuningJob:
             write_json(folder / QUERIES, {query: queries[query] for query in relevant})
             return {"counts": counts}
 
-        names = ("mine_depth", "mine_negatives", "cross_encoder", "negative_below", "positive_above")
-        own = {name: getattr(self.mining, name) for name in names}
+        names = ("mine_depth", "mine_negatives", "negative_below", "positive_above")
+        own = {name: getattr(self.mining, name) for name in names} | {"cross_encoder": judge}
         inputs = {"corpus": self.hashes["corpus"], "unlabelled": hash_texts(queries.items()), "model": model, **own}
         return self._step("labelled", inputs, work, everywhere=True)
 

@@ -72,6 +72,23 @@ def mined_pool(
     return pool, {"depth": config.mine_depth, "seed": seed, "counts": counts, "audit": audit}
 
 
+def judge_pool(
+    searcher: DenseSearcher, data: RetrievalData, config: MiningConfig, seed: int
+) -> tuple[Pool, dict[str, int]]:
+    """A cross-encoder's training negatives: drawn at random from a retriever's first documents, and counts."""
+    relevant = relevant_documents(data.qrels)
+    queries = {query: data.queries[query] for query in relevant}
+    return choose_negatives(
+        searcher.search(queries, config.cross_encoder_depth),
+        queries,
+        data.corpus,
+        relevant,
+        depth=config.cross_encoder_depth,
+        number=config.cross_encoder_negatives,
+        seed=seed,
+    )
+
+
 def scores_of(searcher: DenseSearcher, queries: Mapping[str, str], documents: Pool) -> Run:
     """The scores of given documents of every query, wherever they rank."""
     vectors = searcher.encoder.encode(list(queries.values()), kind="query")

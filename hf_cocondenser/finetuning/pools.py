@@ -39,7 +39,8 @@ def choose_negatives(
 
     Out go, in this order: relevant passages; passages whose text equals a relevant one or the query, or that have the
     query's id; with `config.margin`, those that score too near the positive; with a cross-encoder, those it does not
-    find clearly irrelevant.
+    find clearly irrelevant. With `config.denoise_depth` it judges so many candidates, and where it leaves fewer than
+    `number`, those behind them fill up at random, unjudged (RocketQA).
 
     Args:
         run: candidates.
@@ -62,12 +63,14 @@ def choose_negatives(
     positive_scores = positive_scores or {}
     counts: Counter[str] = Counter(dict.fromkeys(("candidates", "relevant", "equal_text"), 0))
     kept: dict[str, list[tuple[str, float]]] = {}
+    behind: dict[str, list[str]] = {}
+    judged = depth if cross_encoder is None or config.denoise_depth is None else config.denoise_depth
     text_of = cache(lambda document: same_text(corpus[document]))  # the same documents come up for many queries
     for query in relevant:
         own = set(relevant[query])
         texts = {text_of(document) for document in own} | {same_text(queries[query])}
-        kept[query] = []
-        for document, score in ranked(run.get(query, {}), depth):
+        kept[query], behind[query] = [], []
+        for rank, (document, score) in enumerate(ranked(run.get(query, {}), depth)):
             counts["candidates"] += 1
             if document in own:
                 counts["relevant"] += 1
@@ -75,15 +78,21 @@ def choose_negatives(
                 counts["equal_text"] += 1
             elif config.margin is not None and _too_near(score, positive_scores.get(query), config.margin):
                 counts["within_margin"] += 1
-            else:
+            elif rank < judged:
                 kept[query].append((document, score))
+            else:
+                behind[query].append(document)
     if cross_encoder is not None:
         kept = _denoise(kept, queries, corpus, cross_encoder, config.negative_below, counts)
     pool = {}
     for index, (query, candidates) in enumerate(kept.items()):
         rng = np.random.default_rng((seed, index))
         pool[query] = _sample(candidates, number, sampling, positive_scores.get(query), config, rng)
-        counts["not_drawn"] += len(candidates) - len(pool[query])
+        filling = rng.permutation(behind[query])[: max(number - len(pool[query]), 0)].tolist()
+        pool[query] += filling
+        if judged < depth:
+            counts["filled_unjudged"] += len(filling)
+        counts["not_drawn"] += len(candidates) + len(behind[query]) - len(pool[query])
         counts["kept"] += len(pool[query])
         counts["queries_without_negatives"] += not pool[query]
     return pool, dict(counts)

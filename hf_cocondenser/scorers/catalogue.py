@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json
+from hf_cocondenser.loading import loading
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.scorers.base import SETTINGS, Scorer
 from hf_cocondenser.scorers.coil import COIL
@@ -32,11 +31,7 @@ def load_scorer(folder: str | Path, device: str | None = None) -> Scorer:
     cls = TRAINED_HERE.get(record.get("scorer"))
     if cls is None:
         raise InputError(f"'{path / SETTINGS}' names no scorer among {', '.join(TRAINED_HERE)}.")
-    try:
+    with loading("The scorer", path):
         scorer = cls(cls.load_encoder(path, device), **record["settings"])
         scorer.load_own_weights(path)
-    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"The scorer '{path}' cannot be loaded: {' '.join(str(error).split())}") from None
     return scorer.eval()

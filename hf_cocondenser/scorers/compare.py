@@ -131,12 +131,12 @@ class _Comparison:
         return {"corpus": self.hashes["corpus"], "queries": hash_texts(self.test.queries.items())}
 
     def _negatives_inputs(self) -> dict[str, Any]:
-        mining = self.config.mining()
+        mining = self.config.mining("dense")
         own = {"bm25_depth": mining.bm25_depth, "bm25_negatives": mining.bm25_negatives}
         return {**self.hashes, **own, "seed": self.config.seed}
 
     def _negatives(self, folder: Path) -> dict[str, Any]:
-        pool, report = bm25_pool(self.train, self.config.mining(), self.config.seed)
+        pool, report = bm25_pool(self.train, self.config.mining("dense"), self.config.seed)
         write_pool(folder / "negatives.jsonl", pool)
         return report
 
@@ -144,11 +144,11 @@ class _Comparison:
         """Where the trained scorer is."""
         folder = self.output_dir / MODELS / name
         logger.info("%s", name)
+        training = self.config.finetuning(name)
         if name not in TRAINED_HERE:
-            training = self.config.finetuning(untied=name == "dpr")
-            finetune(self.checkpoint, self.train, folder, training, self.config.mining(), overwrite=self.overwrite)
+            mining = self.config.mining(name)
+            finetune(self.checkpoint, self.train, folder, training, mining, overwrite=self.overwrite)
             return folder
-        training = self.config.finetuning()
         start = load_starting_point(self.checkpoint, self.output_dir, training)
         settings = self.config.own_settings(name)
 

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.recipes import rocketqa_configs
 
-SCORERS = ("dense", "dpr", "colbert", "me-bert", "poly-encoder", "coil")
+SCORERS = ("dense", "dpr", "rocketqa", "colbert", "me-bert", "poly-encoder", "coil")
 
 
 def _option(default: Any, text: str) -> Any:
@@ -26,7 +27,8 @@ class ScorersConfig:
     scorers: list[str] = field(
         default_factory=lambda: list(SCORERS),
         metadata={
-            "help": f"which ones, of {', '.join(SCORERS)}; dense is this package's retriever, dpr the untied one"
+            "help": f"which ones, of {', '.join(SCORERS)}; dense is this package's retriever, dpr the untied one,"
+            " rocketqa the one of finetune's recipe of that name (two rounds and a cross-encoder: the longest by far)"
         },
     )
     epochs: float = _option(3.0, "passes over the training queries")
@@ -40,6 +42,8 @@ class ScorersConfig:
         "auto", "of the training; auto: bfloat16 where the hardware multiplies it"
     )
     seed: int = _option(42, "seed of fresh weights, negatives, order and the sample of test queries")
+    rocketqa_epochs: float = _option(2.0, "RocketQA: passes of its cross-encoder over the training pairs")
+    rocketqa_depth: int = _option(50, "RocketQA: candidates per training query that its cross-encoder judges")
     colbert_dimension: int = _option(128, "ColBERT: numbers per token")
     me_bert_vectors: int = _option(8, "ME-BERT: vectors per document")
     poly_codes: int = _option(16, "Poly-encoder: codes, and so vectors per query")
@@ -64,16 +68,19 @@ class ScorersConfig:
         for name in ("exact_pairs", "test_queries"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it cannot be negative.")
-        self.finetuning()
+        for name in SCORERS:
+            self.finetuning(name)
+            self.mining(name)
 
-    def finetuning(self, untied: bool = False) -> FinetuneConfig:
-        """The training as `finetune` takes it: one round, nothing held out, the last weights are kept.
+    def finetuning(self, scorer: str) -> FinetuneConfig:
+        """The training as `finetune` takes it: nothing held out, the last weights are kept; one round but for RocketQA.
 
         Raises:
             InputError: a value is out of its range.
         """
         return FinetuneConfig(
-            rounds=1,
+            rounds=2 if scorer == "rocketqa" else 1,
+            round2_negatives="mined" if scorer == "rocketqa" else "both",
             epochs=self.epochs,
             max_steps=self.max_steps,
             batch_size=self.batch_size,
@@ -83,13 +90,20 @@ class ScorersConfig:
             passage_length=self.passage_length,
             precision=self.precision,
             seed=self.seed,
-            untied=untied,
+            untied=scorer == "dpr",
             evaluations=0,
         )
 
-    def mining(self) -> MiningConfig:
-        """The negatives as `finetune` takes them: BM25's, its own defaults."""
-        return MiningConfig()
+    def mining(self, scorer: str) -> MiningConfig:
+        """The negatives as `finetune` takes them: BM25's, its own defaults; RocketQA's recipe also mines its own.
+
+        Raises:
+            InputError: a value is out of its range.
+        """
+        if scorer != "rocketqa":
+            return MiningConfig()
+        _, mining = rocketqa_configs(cross_encoder_epochs=self.rocketqa_epochs, denoise_depth=self.rocketqa_depth)
+        return mining
 
     def own_settings(self, scorer: str) -> dict[str, int]:
         """What a scorer is made with."""

@@ -41,7 +41,9 @@ class DocumentVectors:
         texts = list(corpus.values())
         tokens, keys, whole = [], [], []
         starts = range(0, len(texts), _TEXTS_AT_ONCE)
-        for start in tqdm(starts, desc=f"Encoding for {scorer.kind}", disable=not show_progress, leave=False):
+        for start in tqdm(
+            starts, desc=f"Encoding for {scorer.kind}", disable=None if show_progress else True, leave=False
+        ):
             found = scorer.represent_texts(texts[start : start + _TEXTS_AT_ONCE], "document").to(torch.device("cpu"))
             for row, mask in zip(range(len(found)), found.mask, strict=True):
                 mask[0] |= not mask.any()  # a text without a token that counts keeps one that matches nothing

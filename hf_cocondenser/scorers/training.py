@@ -22,6 +22,7 @@ from hf_cocondenser.finetuning.temperature import temperature_of_scores
 from hf_cocondenser.finetuning.tokens import TokenStore
 from hf_cocondenser.finetuning.training import training_arguments
 from hf_cocondenser.finetuning.training_set import EpochSampler, TrainingCollator, TrainingSet
+from hf_cocondenser.progress import fit_to_output
 from hf_cocondenser.retrieval.encode import Features
 from hf_cocondenser.scorers.base import Scorer
 
@@ -51,6 +52,7 @@ def train_scorer(scorer: Scorer, training_set: TrainingSet, folder: Path, config
     arguments = training_arguments(config, folder / "training", len(training_set), None)
     logger.info("%s: %s training queries, temperature %g.", scorer.kind, f"{len(training_set):,}", temperature)
     trainer = ScorerTrainer(scorer, arguments, collator, temperature)
+    fit_to_output(trainer)
     outcome = trainer.train()
     scorer.eval()
     target = folder / "model"

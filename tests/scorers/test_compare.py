@@ -33,6 +33,7 @@ TINY = {
     "query_length": 16,
     "passage_length": 32,
     "depth": 20,
+    "rocketqa_epochs": 0.5,
 }
 FLAGS = [part for name, value in TINY.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 
@@ -94,7 +95,15 @@ def test_the_table(finished: Path, beir_folder: Path):
         assert f"{row['means']['nDCG@10']:.4f} [{low:.3f}, {high:.3f}]" in text
         assert row["milliseconds_per_query"] > 0 and row["bytes_per_document"] > 0
     sizes = {row["name"]: row["bytes_per_document"] for row in rows}
-    assert sizes["dense"] == sizes["dpr"] == sizes["poly-encoder"] == 4 * 32 < sizes["me-bert"] < sizes["colbert"]
+    assert (
+        sizes["dense"]
+        == sizes["dpr"]
+        == sizes["rocketqa"]
+        == sizes["poly-encoder"]
+        == 4 * 32
+        < sizes["me-bert"]
+        < sizes["colbert"]
+    )
     run = read_run(finished / "runs" / "coil" / "exact.trec")
     coil = next(row for row in rows if row["name"] == "coil" and row["ranked"] == "the corpus")
     assert evaluate_run(test.qrels, run, ["nDCG@10"])[0]["nDCG@10"] == pytest.approx(coil["means"]["nDCG@10"])
@@ -114,6 +123,13 @@ def test_dense_is_finetune_and_dpr_is_untied(finished: Path):
         assert pool.read_bytes() == (finished / "negatives" / "negatives.jsonl").read_bytes()
 
 
+def test_rocketqa_is_the_recipe(finished: Path):
+    summary = json.loads((finished / "models" / "rocketqa" / "finetuning.json").read_text())
+    assert list(summary["steps"]) == ["bm25", "round1", "cross_encoder", "mined", "round2"]
+    assert summary["mining"]["denoise_depth"] == 50 and summary["finetuning"]["round2_negatives"] == "mined"
+    assert summary["finetuning"]["batch_size"] == TINY["batch_size"]
+
+
 def test_nothing_is_done_twice_and_a_lost_scorer_alone_is_done_again(
     finished: Path, backbone_folder: Path, beir_folder: Path, tmp_path: Path
 ):
@@ -121,7 +137,7 @@ def test_nothing_is_done_twice_and_a_lost_scorer_alone_is_done_again(
     shutil.copytree(finished, folder)
     shutil.rmtree(folder / "models" / "coil")
     kept = {path: path.stat().st_mtime_ns for path in folder.glob("[mr]*/*/manifest.json")}
-    assert len(kept) == 3 + 7
+    assert len(kept) == 3 + 8
     before = (folder / "comparison.json").read_bytes()
     compare_scorers(backbone_folder, beir_folder, folder, ScorersConfig(**TINY))
     assert {path: path.stat().st_mtime_ns for path in kept} == kept  # the new coil is the old one, so is its run
@@ -143,8 +159,9 @@ def test_another_runs_candidates_and_fewer_queries(backbone_folder: Path, beir_f
 @pytest.mark.parametrize(
     "flags, said",
     [
-        (["--scorers", "dense", "splade"], "There is no scorer 'splade'; there are dense, dpr, colbert"),
+        (["--scorers", "dense", "splade"], "There is no scorer 'splade'; there are dense, dpr, rocketqa, colbert"),
         (["--coil-dimension", "0"], "coil_dimension is 0; it must be 1 or more"),
+        (["--rocketqa-depth", "0"], "denoise_depth is 0; it must be 1 or more"),
         (["--batch-size", "0"], "batch_size is 0; it must be above 0"),
         (["--candidates", "nothing.trec"], "'nothing.trec' is not a run file"),
         (["--candidates", "{unknown}"], "names the document 'elsewhere'"),
