@@ -43,6 +43,13 @@ class EvaluateArguments:
     cache_dir: str | None = field(
         default=None, metadata={"help": "folder for embeddings: stopped encoding goes on there, processes share it"}
     )
+    protocol_lengths: bool = field(
+        default=False,
+        metadata={
+            "help": "read texts as long as published figures of a BEIR data set do (64 and 512 tokens; 512 of ArguAna's"
+            " queries, 768 of TREC-News and Robust04), as far as the retriever can"
+        },
+    )
     overwrite: bool = field(default=False, metadata={"help": "replace the output folder"})
 
 
@@ -60,6 +67,7 @@ def run(model: str, arguments: EvaluateArguments) -> None:
         precision=arguments.precision,
         index=arguments.index,
         index_parameters=arguments.index_parameters,
+        protocol_lengths=arguments.protocol_lengths,
     )
     report = evaluate_retriever(
         model,

@@ -26,7 +26,7 @@ from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.measures import DEFAULT_MEASURES, check_measures
 from hf_cocondenser.retrieval.protocols import DEFAULT
 from hf_cocondenser.retrieval.report import file_name, markdown, write_report
-from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever, score_function
+from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever, protocol_lengths, score_function
 from hf_cocondenser.retrieval.runs import Run, read_run, require_run_ids, without_same_ids
 from hf_cocondenser.retrieval.search import DenseSearcher
 
@@ -50,6 +50,7 @@ class SearchOptions:
         precision: `auto`, `float32` or `bfloat16`.
         index: FAISS factory string; None searches exactly.
         index_parameters: FAISS's search parameters.
+        protocol_lengths: read texts as long as published figures of each data set do, not as the retriever does.
     """
 
     depth: int = 100
@@ -61,6 +62,7 @@ class SearchOptions:
     precision: str = "auto"
     index: str | None = None
     index_parameters: str | None = None
+    protocol_lengths: bool = False
 
 
 def evaluate_retriever(
@@ -115,14 +117,14 @@ def evaluate_retriever(
         for data_set in data_sets:
             require_measurable(data_set, measures)
             require_run_ids(data_set.queries, data_set.corpus)
-            _tell_lengths(model, data_set)
+            if not options.protocol_lengths:
+                _tell_lengths(model, data_set)
         runs: dict[str, dict[str, Run]] = {}
         for data_set in data_sets:
             cache = Path(cache_dir) / file_name(data_set.name) if cache_dir is not None else None
-            found = _search(
-                model, name, data_set, depth_needed(measures, options.depth), options, cache, processes.rank
-            )
-            runs[data_set.name] = found
+            depth = depth_needed(measures, options.depth)
+            with protocol_lengths(model, data_set.protocol) if options.protocol_lengths else nullcontext():
+                runs[data_set.name] = _search(model, name, data_set, depth, options, cache, processes.rank)
         if processes.rank:
             return None
     settings = {**asdict(options), "retriever": fingerprint(model), "score": score, "precision": precision}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json
 from hf_cocondenser.loading import loading, refuse_classifier
+from hf_cocondenser.retrieval.protocols import DEFAULT, Protocol
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -65,6 +67,31 @@ def score_function(model: SentenceTransformer, wanted: str | None = None, *, for
             f" leave the score function out, or add --force to do it all the same."
         )
     return wanted
+
+
+@contextmanager
+def protocol_lengths(model: SentenceTransformer, protocol: Protocol) -> Iterator[None]:
+    """Read queries and documents inside as long as published figures of a data set do, then as before.
+
+    A model with absolute positions reads no longer than it says it can; T5, whose positions are relative, has no limit.
+    A data set without a protocol of its own is read as the retriever reads it anyway.
+    """
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    transformers = [module for module in model.modules() if isinstance(module, Transformer)]
+    before = [(module.query_length, module.document_length, module.max_seq_length) for module in transformers]
+    if protocol is not DEFAULT:
+        for module in transformers:
+            lengths = [protocol.query_length, protocol.document_length]
+            if hasattr(module.auto_model.config, "max_position_embeddings") and module.max_seq_length:
+                lengths = [min(length, module.max_seq_length) for length in lengths]
+            module.query_length, module.document_length = lengths
+            module.max_seq_length = max(lengths)
+    try:
+        yield
+    finally:
+        for module, values in zip(transformers, before, strict=True):
+            module.query_length, module.document_length, module.max_seq_length = values
 
 
 def _gives_unit_vectors(model: SentenceTransformer) -> bool:

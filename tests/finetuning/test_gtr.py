@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ from hf_cocondenser.finetuning.recipes import gtr_config, gtr_settings
 from hf_cocondenser.finetuning.starting_point import load_starting_point, set_dropout
 from hf_cocondenser.finetuning.training import optimizer, require_fitting_precision
 from hf_cocondenser.retrieval.encode import encode_texts
+from hf_cocondenser.retrieval.protocols import PROTOCOLS, find_protocol
+from hf_cocondenser.retrieval.retriever import protocol_lengths
 
 SMALL = {
     "projection": 24,
@@ -314,3 +317,19 @@ def test_what_is_refused(t5_folder: Path, beir_folder: Path, tmp_path: Path, cap
         assert main([*command, *options]) == 2
         assert words in capsys.readouterr().err
         assert not (tmp_path / "o").exists()
+
+
+def test_protocol_lengths(finished: Path, make_retriever, beir_folder: Path, tmp_path: Path):
+    """T5 reads all of ArguAna's queries when asked to, a model of 64 positions its 64, and both what they did before."""
+    long = [" ".join(f"w{i}" for i in range(150))]
+    t5, bert = SentenceTransformer(str(finished)), make_retriever()
+    for model, read in ((t5, 152), (bert, 64)):
+        with protocol_lengths(model, PROTOCOLS["arguana"]):
+            assert model.preprocess(long, task="query")["input_ids"].shape == (1, read)
+        assert model.preprocess(long, task="query")["input_ids"].shape == (1, 64)
+        with protocol_lengths(model, find_protocol("a collection of one's own")):
+            assert model.preprocess(long, task="document")["input_ids"].shape[1] == (32 if model is t5 else 64)
+    shutil.copytree(beir_folder, tmp_path / "arguana")
+    command = ["evaluate", str(finished), "--data", str(tmp_path / "arguana"), "--no-bm25", "--precision", "float32"]
+    assert main([*command, "--output-dir", str(tmp_path / "report"), "--protocol-lengths"]) == 0
+    assert json.loads((tmp_path / "report" / "results.json").read_text())["settings"]["protocol_lengths"] is True
