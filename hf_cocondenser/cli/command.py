@@ -35,6 +35,7 @@ class Command:
         target_help: its help.
         many_targets: take several; `run` then gets a list.
         recipes: name of a recipe (`--recipe`) -> the defaults that it changes.
+        recipe: the one that is taken when none is named.
     """
 
     summary: str
@@ -45,6 +46,7 @@ class Command:
     target_help: str = ""
     many_targets: bool = False
     recipes: Callable[[str], dict[str, Any]] | None = None
+    recipe: str | None = None
 
 
 def parse(name: str, command: Command, argv: Sequence[str]) -> list[Any]:
@@ -64,7 +66,7 @@ def parse(name: str, command: Command, argv: Sequence[str]) -> list[Any]:
     if command.recipes is not None:
         recipe_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         recipe_parser.add_argument("--recipe", nargs="?")
-        recipe = recipe_parser.parse_known_args([*from_file, *argv])[0].recipe
+        recipe = recipe_parser.parse_known_args([*from_file, *argv])[0].recipe or command.recipe
         parser.set_defaults(**(command.recipes(recipe) if recipe else {}))
     try:
         *arguments, rest, unknown = parser.parse_args_into_dataclasses(

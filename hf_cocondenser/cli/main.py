@@ -26,6 +26,7 @@ COMMANDS = {
     "search": "encode a corpus and answer queries",
     "evaluate": "measure a retriever on BEIR-format data, beside BM25",
     "scorers": "compare one vector with ColBERT, COIL, ... on the same backbone and data",
+    "study": "GTR's questions of scale, data and generalisation, as tables and plots",
     "compare": "measure run files and test their differences",
     "publish": "upload a retriever to the Hugging Face Hub",
 }

@@ -6,8 +6,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from hf_cocondenser.data.tokenizer import train_wordpiece
 from hf_cocondenser.finetuning.config import FinetuneConfig, PairsConfig, settings
-from hf_cocondenser.finetuning.fresh_t5 import is_fresh_t5, make_fresh_t5
+from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config, is_fresh_t5, make_fresh_t5
 from hf_cocondenser.finetuning.pair_training import open_stream, sources_signature, train_on_pairs
 from hf_cocondenser.finetuning.publishing import data_hashes
 from hf_cocondenser.finetuning.starting_point import load_starting_point, model_hash
@@ -61,12 +62,14 @@ def _fresh(
     pairs: PairsConfig,
     overwrite: bool,
 ) -> dict[str, Any]:
+    fresh_t5_config(shape, config.vocabulary)  # refuses a bad shape before the tokenizer is trained
+
     def work(folder: Path) -> dict[str, Any]:
         if train is not None:
             texts = chain(train.corpus.values(), train.queries.values())
         else:
             texts = chain.from_iterable(islice(open_stream(pairs, config.seed)(), _PAIRS_FOR_TOKENIZER))
-        make_fresh_t5(shape, texts, folder / _ENCODER, vocabulary=config.vocabulary, seed=config.seed)
+        make_fresh_t5(shape, train_wordpiece(texts, config.vocabulary), folder / _ENCODER, seed=config.seed)
         return {}
 
     texts = data_hashes(train) if train is not None else sources_signature(pairs)

@@ -118,7 +118,7 @@ def _split(
     if not config.evaluations:
         dev = None
     elif dev is None and not isinstance(data, RetrievalData):
-        dev = _dev_split(data, train)
+        dev = dev_split(data, train)
     origin = "given" if dev is not None else "held out"
     if dev is None and config.evaluations:
         train, dev = hold_out(train, config.dev_share, config.dev_queries, config.seed)
@@ -129,7 +129,8 @@ def _split(
     return train, dev
 
 
-def _dev_split(source: str | Path, train: RetrievalData) -> RetrievalData | None:
+def dev_split(source: str | Path, train: RetrievalData) -> RetrievalData | None:
+    """The development queries of a BEIR folder, over the corpus of `train`, if it has any."""
     for split in ("dev", "validation"):
         if (Path(source) / "qrels" / f"{split}.tsv").is_file():
             return replace(load_retrieval_data(source, split), corpus=train.corpus)

@@ -1,17 +1,15 @@
-"""A small T5 encoder with random weights, and a tokenizer trained on the texts it is for: `t5:LAYERSxHIDDEN`."""
+"""A small T5 encoder with random weights: `t5:LAYERSxHIDDEN`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hf_cocondenser.data.tokenizer import train_wordpiece
 from hf_cocondenser.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import T5Config
+    from transformers import PreTrainedTokenizerBase, T5Config
 
 _FRESH = re.compile(r"t5:(\d+)x(\d+)")
 _WIDE = 512  # from this width on heads have T5's 64 dimensions, below 32, so that narrow models have several
@@ -56,29 +54,27 @@ def fresh_t5_config(shape: str, vocabulary: int) -> T5Config:
     )
 
 
-def make_fresh_t5(shape: str, texts: Iterable[str], folder: Path, *, vocabulary: int = 8192, seed: int = 42) -> Path:
-    """Write a T5 encoder checkpoint with random weights and its tokenizer.
+def make_fresh_t5(shape: str, tokenizer: PreTrainedTokenizerBase, folder: Path, *, seed: int = 42) -> Path:
+    """Write a T5 encoder checkpoint with random weights.
 
     Args:
         shape: `t5:LAYERSxHIDDEN`.
-        texts: that the (uncased WordPiece) tokenizer is trained on; read once.
+        tokenizer: its vocabulary becomes the encoder's; `train_wordpiece` makes one of the texts it is for.
         folder: where to.
-        vocabulary: tokens of the tokenizer, at most.
         seed: of the weights.
 
     Returns:
         `folder`.
 
     Raises:
-        InputError: the shape or the vocabulary cannot be used, or the texts have no words.
+        InputError: the shape cannot be used.
     """
     import torch
     from transformers import T5EncoderModel
 
-    fresh_t5_config(shape, vocabulary)  # refuses a bad shape before the tokenizer is trained
-    tokenizer = train_wordpiece(texts, vocabulary)
     config = fresh_t5_config(shape, len(tokenizer))
-    config.pad_token_id, config.eos_token_id = tokenizer.pad_token_id, tokenizer.sep_token_id
+    config.pad_token_id = tokenizer.pad_token_id
+    config.eos_token_id = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
     torch.manual_seed(seed)
     T5EncoderModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

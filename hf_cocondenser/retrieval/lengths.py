@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,19 @@ def document_lengths(data: RetrievalData, runs: dict[str, Run], depth: int = 10)
     for name, run in runs.items():
         groups[name] = [document for query in data.qrels for document, _ in ranked(run.get(query, {}), depth)]
     return [_summary(group, [words[document] for document in documents]) for group, documents in groups.items()]
+
+
+def words_of(data: RetrievalData, documents: Iterable[str]) -> list[float]:
+    """Words of each of some documents."""
+    words = _Words(data)
+    return [float(words[document]) for document in documents]
+
+
+def words_of_hits(data: RetrievalData, run: Run, depth: int = 10) -> list[float]:
+    """Mean words of each query's first `depth` hits, in the order of the judgements (0 where nothing was found)."""
+    words = _Words(data)
+    hits = ([words[document] for document, _ in ranked(run.get(query, {}), depth)] for query in data.qrels)
+    return [float(np.mean(found)) if found else 0.0 for found in hits]
 
 
 def _summary(group: str, words: list[int]) -> Lengths:

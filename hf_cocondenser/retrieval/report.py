@@ -53,16 +53,18 @@ def write_report(folder: Path, evaluation: Evaluation, *, settings: Mapping[str,
 
 def markdown(evaluation: Evaluation, lengths: dict[str, list[Lengths]] | None = None) -> str:
     """The tables of an evaluation in Markdown."""
-    parts = []
-    for title, table in _tables(evaluation, lengths or {}):
-        widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-        lines = [
-            "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-            for row in table
-        ]
-        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-        parts.append("\n".join([f"## {title}", "", lines[0], rule, *lines[1:]]))
+    parts = [f"## {title}\n\n{markdown_table(table)}" for title, table in _tables(evaluation, lengths or {})]
     return "\n\n".join([*parts, _EXPLANATION])
+
+
+def markdown_table(table: Table) -> str:
+    """A table in Markdown, its columns aligned; the first row is the head."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in table
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
 
 
 def file_name(name: str) -> str:

@@ -1,0 +1,1 @@
+"""GTR's questions (arXiv 2112.07899) asked of models of one's own: scale, data, stages, domains, lengths."""
