@@ -124,6 +124,8 @@ class Road:
 
     def go(self) -> dict[str, Any]:
         """Go the whole way; return what results.json holds."""
+        if self.model is not None:
+            load_tokenizer(self.model)  # a model that is not there shows at once
         collection = self.folder / "collection"
         counts = build_collection(collection, self.corpus, most=self.recipe.texts, processes=os.cpu_count() or 1)
         self.test = load_retrieval_data(collection, "test")
