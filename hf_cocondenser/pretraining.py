@@ -53,14 +53,19 @@ class ModelOptions:
     dropout: float | None = field(default=None, metadata={"help": "dropout everywhere (default: the model's own)"})
     attn_implementation: str | None = field(
         default=None,
-        metadata={"help": "eager, sdpa or flash_attention_2 (default: eager on CPUs, else transformers')"},
+        metadata={"help": "eager, sdpa or flash_attention_2 (default: eager for bf16 on CPUs, else transformers')"},
     )
     max_length: int = field(default=128, metadata={"help": "tokens of a span, special tokens included"})
     mlm_probability: float = field(default=0.15, metadata={"help": "share of tokens to predict"})
 
 
 def load_model(
-    start: str | Path, tokenizer: PreTrainedTokenizerBase, options: ModelOptions, *, use_cpu: bool = False
+    start: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    options: ModelOptions,
+    *,
+    use_cpu: bool = False,
+    bf16: bool = False,
 ) -> CondenserForPreTraining:
     """Make the model that training starts from, with float32 master weights.
 
@@ -70,14 +75,15 @@ def load_model(
         tokenizer: the spans' tokenizer; fresh configurations take vocabulary and padding from it.
         options: of the model.
         use_cpu: train on the CPU although there is an accelerator.
+        bf16: train in bf16, which decides which attention is fastest.
 
     Raises:
         InputError: `start` cannot be read, its vocabulary is too small, or a setting is out of range.
     """
     fresh = _fresh_config(str(start), tokenizer)
     attention = options.attn_implementation
-    if attention is None and (use_cpu or not torch.accelerator.is_available()):
-        attention = "eager"  # the backward pass of sdpa is slower on CPUs: benchmarks/NOTES.md
+    if attention is None and bf16 and (use_cpu or not torch.accelerator.is_available()):
+        attention = "eager"  # sdpa's bf16 backward pass is slower on CPUs, its float32 one faster: benchmarks/NOTES.md
     kwargs: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
     head: dict[str, Any] = {
         "n_head_layers": options.n_head_layers, "skip_from": options.skip_from, "late_mlm": options.late_mlm
@@ -266,7 +272,7 @@ def pretrain(
         held_out = SpanDataset(spans, pairs=pairs, seed=args.seed, max_length=options.max_length, split="evaluation")
         args.per_device_eval_batch_size = min(args.per_device_eval_batch_size, len(held_out) // args.world_size)
     torch.manual_seed(args.seed)
-    model = load_model(start, tokenizer, options, use_cpu=args.use_cpu)
+    model = load_model(start, tokenizer, options, use_cpu=args.use_cpu, bf16=args.bf16)
     if last is None and is_fresh_bert(start):
         constant = [tokenizer.cls_token_id, tokenizer.sep_token_id]
         start_from_documents(model.get_backbone(), SpanStore(spans), constant, seed=args.seed)

@@ -116,7 +116,6 @@ class Finetuning:
             temperature=str(recipe.temperature()) if fresh else "auto",
             query_length=recipe.query_length,
             passage_length=recipe.text_length,
-            attention="eager" if not torch.cuda.is_available() else None,
             evaluations=0,
             seed=seed,
         )
