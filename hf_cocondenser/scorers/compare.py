@@ -14,7 +14,7 @@ import torch
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import require_new_folder
-from hf_cocondenser.finetuning.dev import restrict
+from hf_cocondenser.finetuning.dev import restrict, sample_queries
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.mining import bm25_pool
 from hf_cocondenser.finetuning.pools import read_pool, write_pool
@@ -77,6 +77,7 @@ def compare_scorers(
     train = load_retrieval_data(data, "train")
     if not relevant_documents(train.qrels):
         raise InputError(f"No training query of '{train.name}' has a document judged above 0.")
+    train = sample_queries(train, config.train_share, config.seed)
     candidates = None if config.candidates == "bm25" else _candidates(config.candidates, test)
     return _Comparison(checkpoint, train, test, candidates, output_dir, config, overwrite).run()
 

@@ -31,6 +31,7 @@ class ScorersConfig:
             " rocketqa the one of finetune's recipe of that name (two rounds and a cross-encoder: the longest by far)"
         },
     )
+    train_share: float = _option(1.0, "share of the training queries to use (a seeded sample)")
     epochs: float = _option(3.0, "passes over the training queries")
     max_steps: int = _option(0, "optimizer steps, instead of epochs (0: by epochs)")
     batch_size: int = _option(32, "queries per step; all their passages are each other's negatives")
@@ -65,6 +66,8 @@ class ScorersConfig:
         for name in ("colbert_dimension", "me_bert_vectors", "poly_codes", "coil_dimension", "depth"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be 1 or more.")
+        if not 0 < self.train_share <= 1:
+            raise InputError(f"train_share is {self.train_share}; it is a share above 0 and up to 1.")
         for name in ("exact_pairs", "test_queries"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it cannot be negative.")

@@ -149,10 +149,17 @@ def test_nothing_is_done_twice_and_a_lost_scorer_alone_is_done_again(
 def test_another_runs_candidates_and_fewer_queries(backbone_folder: Path, beir_folder: Path, tmp_path: Path):
     test = load_retrieval_data(beir_folder, "test")
     write_run(tmp_path / "mine.trec", {query: {"d0-0": 2.0, "d1-1": 1.0} for query in test.queries})
-    options = {**TINY, "candidates": str(tmp_path / "mine.trec"), "scorers": ["coil"], "test_queries": 5}
+    options = {
+        **TINY,
+        "candidates": str(tmp_path / "mine.trec"),
+        "scorers": ["coil"],
+        "test_queries": 5,
+        "train_share": 0.5,
+    }
     text = compare_scorers(backbone_folder, beir_folder, tmp_path / "out", ScorersConfig(**options, exact_pairs=0))
     assert "5 queries" in text and "mine's first 20" in text and text.count("| coil") == 1
     run = read_run(tmp_path / "out" / "runs" / "coil" / "rescored.trec")
+    assert len((tmp_path / "out" / "negatives" / "negatives.jsonl").read_text().splitlines()) == 32
     assert len(run) == 5 and all(hits.keys() == {"d0-0", "d1-1"} for hits in run.values())
 
 
@@ -162,6 +169,7 @@ def test_another_runs_candidates_and_fewer_queries(backbone_folder: Path, beir_f
         (["--scorers", "dense", "splade"], "There is no scorer 'splade'; there are dense, dpr, rocketqa, colbert"),
         (["--coil-dimension", "0"], "coil_dimension is 0; it must be 1 or more"),
         (["--rocketqa-depth", "0"], "denoise_depth is 0; it must be 1 or more"),
+        (["--train-share", "0"], "train_share is 0.0; it is a share above 0"),
         (["--batch-size", "0"], "batch_size is 0; it must be above 0"),
         (["--candidates", "nothing.trec"], "'nothing.trec' is not a run file"),
         (["--candidates", "{unknown}"], "names the document 'elsewhere'"),
