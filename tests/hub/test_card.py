@@ -206,4 +206,4 @@ def test_other_kinds_of_retrievers_have_cards_and_stay_loadable(retriever, tmp_p
 def test_top_level_folder_holds_the_template_of_the_package():
     root = Path(__file__).resolve().parents[2]
     template = root / "model_cards" / "template.md"
-    assert template.resolve() == root / "hf_cocondenser" / "hub" / "card_template.md"
+    assert template.read_bytes() == (root / "hf_cocondenser" / "hub" / "card_template.md").read_bytes()
