@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -120,16 +122,18 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
 
 def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hf_cocondenser", "quickstart", "--output-dir", str(tmp_path / "quickstart")]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=dict(os.environ)
-    )
-    assert process.stderr is not None
+    terminal, end = pty.openpty()  # the bar is drawn on terminals only
+    process = subprocess.Popen(command, stderr=end, start_new_session=True, env=dict(os.environ))
+    os.close(end)
     output = ""
     deadline = time.monotonic() + 120
-    while "reading docstrings:   1" not in output and time.monotonic() < deadline:
-        output += process.stderr.read(1)
+    while "reading docstrings" not in output and time.monotonic() < deadline:
+        output += os.read(terminal, 1024).decode()
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does: every process of the group gets it
-    output += process.stderr.read()
+    with suppress(OSError):  # how a terminal says that nobody writes any more
+        while text := os.read(terminal, 1024).decode():
+            output += text
+    os.close(terminal)
     assert process.wait(timeout=60) == 130
     assert output.rstrip().endswith("hf-cocondenser quickstart: stopped.")
     assert "Traceback" not in output
