@@ -132,8 +132,14 @@ def fingerprint(model: SentenceTransformer) -> str:
     }
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     backend = getattr(model.tokenizer, "backend_tokenizer", None)
-    digest.update(backend.to_str().encode() if backend is not None else repr(model.tokenizer).encode())
+    digest.update(_tokenizer_rules(backend) if backend is not None else repr(model.tokenizer).encode())
     return digest.hexdigest()
+
+
+def _tokenizer_rules(backend: Any) -> bytes:
+    """A tokenizer without the truncation and padding that its last call left set; the model's lengths say these."""
+    rules = json.loads(backend.to_str())
+    return json.dumps({k: v for k, v in rules.items() if k not in ("truncation", "padding")}, sort_keys=True).encode()
 
 
 def _module_settings(module: Any) -> Any:

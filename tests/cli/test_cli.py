@@ -223,7 +223,7 @@ def test_stopping_is_status_130(tmp_path):
     )
     with pipe.open("w"):  # opens when the command has opened its end
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=180)
     assert process.returncode == 130
     assert error == "hf-cocondenser export: stopped.\n"
 

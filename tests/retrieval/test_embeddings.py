@@ -63,6 +63,12 @@ def test_same_vectors_as_in_memory(model, tmp_path):
     assert len(list((tmp_path / "s").glob("shard-*.npy"))) == 5
 
 
+def test_fingerprint_is_that_of_the_retriever_and_not_of_its_last_call(model):
+    before = fingerprint(model)
+    model.tokenizer(["whales sing"], truncation=True, max_length=7, padding="max_length")
+    assert fingerprint(model) == before
+
+
 def test_two_processes_write_the_same_bytes_as_one(retriever, tmp_path):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
