@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -122,12 +125,13 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
 
 def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hf_cocondenser", "quickstart", "--output-dir", str(tmp_path / "quickstart")]
-    terminal, end = pty.openpty()  # the bar is drawn on terminals only
+    terminal, end = pty.openpty()  # the bar is drawn on terminals only, and on those with a width
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(command, stderr=end, start_new_session=True, env=dict(os.environ))
     os.close(end)
     output = ""
     deadline = time.monotonic() + 120
-    while "reading docstrings" not in output and time.monotonic() < deadline:
+    while "reading docstrings:   1" not in output and time.monotonic() < deadline:
         output += os.read(terminal, 1024).decode()
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does: every process of the group gets it
     with suppress(OSError):  # how a terminal says that nobody writes any more
