@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_cocondenser.data.tokenizer import tokenizer_hash
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json
 from hf_cocondenser.loading import loading, refuse_classifier
@@ -131,15 +132,10 @@ def fingerprint(model: SentenceTransformer) -> str:
         "truncate_dim": model.truncate_dim,
     }
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-    backend = getattr(model.tokenizer, "backend_tokenizer", None)
-    digest.update(_tokenizer_rules(backend) if backend is not None else repr(model.tokenizer).encode())
+    # Not what the tokenizer's last call left set: the model's lengths say that.
+    is_fast = getattr(model.tokenizer, "is_fast", False)
+    digest.update((tokenizer_hash(model.tokenizer) if is_fast else repr(model.tokenizer)).encode())
     return digest.hexdigest()
-
-
-def _tokenizer_rules(backend: Any) -> bytes:
-    """A tokenizer without the truncation and padding that its last call left set; the model's lengths say these."""
-    rules = json.loads(backend.to_str())
-    return json.dumps({k: v for k, v in rules.items() if k not in ("truncation", "padding")}, sort_keys=True).encode()
 
 
 def _module_settings(module: Any) -> Any:
