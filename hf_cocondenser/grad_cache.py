@@ -88,7 +88,8 @@ class GradCache:
         with torch.no_grad():
             for chunk, seed in zip(chunks, seeds, strict=True):
                 with seeded(seed, self.device):
-                    vectors.append(_in_full_precision(self.encode(chunk)))
+                    # copied: vectors are often a view of all hidden states of their chunk, and would keep these alive
+                    vectors.append(_in_full_precision(self.encode(chunk)).clone())
         return vectors
 
     def cache_gradients(self, vectors: list[Tensor], loss_of_vectors: LossOfVectors) -> tuple[Tensor, list[Tensor]]:

@@ -14,7 +14,6 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 TOKEN_BLOCK, WEIGHT_BLOCK = 256, 1024  # tokens whose logits exist at once; tokens a weight gradient is made from
 SPAN_ROWS, SPAN_COLUMNS = 1024, 4096
@@ -25,7 +24,11 @@ def _blocks(length: int, size: int) -> list[slice]:
 
 
 class _LinearCrossEntropy(Function):
-    """Sum over tokens of CE(hidden @ weight.T + bias, label); the gradient is made while the logits are at hand."""
+    """Sum over tokens of CE(hidden @ weight.T + bias, label), and every token's own, without a gradient.
+
+    The gradient is made while the logits are at hand. Buffers have the same size in every call, however few tokens it
+    has: memory given back in ever other sizes is hard to use again (a vocabulary's rows are large).
+    """
 
     @staticmethod
     def forward(
@@ -36,49 +39,67 @@ class _LinearCrossEntropy(Function):
         labels: Tensor,
         compute_dtype: torch.dtype,
         with_grad: bool,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         sums = torch.promote_types(compute_dtype, torch.float32)
         small_hidden, small_weight = hidden.to(compute_dtype), weight.to(compute_dtype)
         small_bias = None if bias is None else bias.to(compute_dtype)
-        loss = torch.zeros((), dtype=sums, device=hidden.device)
+        losses = torch.empty(len(labels), dtype=sums, device=hidden.device)
+        # a product adds to the weight's gradient by itself, unless that is kept in another type: then fewer, larger ones
+        weight_block = TOKEN_BLOCK if compute_dtype == sums else WEIGHT_BLOCK
+        logits_room = weight.new_empty(TOKEN_BLOCK, len(weight), dtype=compute_dtype)
+        room = weight.new_empty(weight_block, len(weight), dtype=compute_dtype)
         if with_grad:
             grad_hidden = torch.empty_like(small_hidden)
             grad_weight = torch.zeros_like(weight, dtype=sums)
             grad_bias = None if bias is None else torch.zeros_like(bias, dtype=sums)
-            room = weight.new_empty(min(WEIGHT_BLOCK, len(labels)), len(weight), dtype=compute_dtype)
-        for outer in _blocks(len(labels), WEIGHT_BLOCK):
-            for inner in _blocks(outer.stop - outer.start, TOKEN_BLOCK):
+        for outer in _blocks(len(labels), weight_block):
+            filled = room[: outer.stop - outer.start]
+            for inner in _blocks(len(filled), TOKEN_BLOCK):
                 block = slice(outer.start + inner.start, outer.start + inner.stop)
-                logits = F.linear(small_hidden[block], small_weight, small_bias)
-                log_probabilities = torch.log_softmax(logits, dim=1, dtype=sums)
+                logits = logits_room[: inner.stop - inner.start]
+                if small_bias is None:
+                    torch.mm(small_hidden[block], small_weight.T, out=logits)
+                else:
+                    torch.addmm(small_bias, small_hidden[block], small_weight.T, out=logits)
+                if compute_dtype == sums:
+                    log_probabilities = torch.log_softmax(logits, dim=1, out=filled[inner])
+                else:
+                    log_probabilities = torch.log_softmax(logits, dim=1, dtype=sums)
                 target = labels[block, None]
-                loss -= log_probabilities.gather(1, target).sum()
+                losses[block] = -log_probabilities.gather(1, target).squeeze(1)
                 if with_grad:
                     grad_logits = log_probabilities.exp_()
                     grad_logits.scatter_add_(1, target, grad_logits.new_full(target.shape, -1.0))
                     if grad_bias is not None:
                         grad_bias += grad_logits.sum(0)
-                    room[inner] = grad_logits
-            if with_grad:  # one large product for the weight: adding to it costs more than a small one
-                filled = room[: outer.stop - outer.start]
-                grad_hidden[outer] = filled @ small_weight
-                grad_weight += filled.T @ small_hidden[outer]
+                    if compute_dtype != sums:
+                        filled[inner] = grad_logits
+            if with_grad:
+                torch.mm(filled, small_weight, out=grad_hidden[outer])
+                if compute_dtype == sums:
+                    grad_weight.addmm_(filled.T, small_hidden[outer])
+                else:
+                    grad_weight += filled.T @ small_hidden[outer]
         if with_grad:
-            ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
+            ctx.grads = grad_hidden, grad_weight, grad_bias
             ctx.dtypes = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
-        return loss
+        ctx.mark_non_differentiable(losses)
+        return losses.sum(), losses
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
-        grads = (
-            None if grad is None else (grad * scale).to(dtype)
-            for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+    def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.grads is None:
+            raise RuntimeError("linear_cross_entropy can be back-propagated through once: its gradient is handed on.")
+        # scaled in place and let go of, so that autograd may add to them in place too
+        grads, ctx.grads = ctx.grads, None
+        scaled = (
+            None if grad is None else grad.mul_(scale).to(dtype) for grad, dtype in zip(grads, ctx.dtypes, strict=True)
         )
-        return (*grads, None, None, None)
+        return (*scaled, None, None, None)
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Sum of the cross-entropies of `softmax(hidden @ weight.T + bias)`, without ever holding all logits.
 
     Args:
@@ -88,7 +109,8 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, la
         labels: (tokens,) the right entries; every one counts (select the masked positions first).
 
     Returns:
-        A scalar in float32 (float64 for float64 input). Matrix products run in autocast's type where that is on.
+        The sum, a scalar whose gradient can be asked for once, and the tokens' own cross-entropies (tokens,), without a
+        graph. In float32 (float64 for float64 input); matrix products run in autocast's type where that is on.
     """
     device = hidden.device.type
     compute_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype

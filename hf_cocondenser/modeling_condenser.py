@@ -44,8 +44,8 @@ class CondenserOutput(ModelOutput):
     """Output of `CondenserForPreTraining`.
 
     Attributes:
-        loss: sum of the parts, when `labels` are given.
-        head_mlm_loss: masked-token cross-entropy through the Condenser head.
+        loss: sum of the parts, when `labels` are given; back-propagate through it once.
+        head_mlm_loss: masked-token cross-entropy through the Condenser head, a figure without a graph.
         late_mlm_loss: the same from the last layer (with `late_mlm`).
         logits: (spans, length, vocabulary) of the last layer, only when no `labels` are given.
         cls: the span vectors, the last layer's CLS (spans, hidden).
@@ -137,8 +137,8 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
         )
         self.post_init()
 
-    def masked_token_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
-        """Sum of the cross-entropies of the masked tokens: hidden states (masked, hidden), labels (masked,)."""
+    def masked_token_loss(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropies of masked tokens, hidden states (masked, hidden) and labels (masked,): sum, and each one's."""
         family = MLM_HEADS[self.config.backbone_config.model_type]
         weight, bias = family.decoder(self.mlm_head, self.get_input_embeddings())
         return linear_cross_entropy(family.transform(self.mlm_head, hidden), weight, bias, labels)
@@ -175,14 +175,17 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
         masked = labels != -100
         targets = labels[masked]
         count = max(targets.numel(), 1) if num_items_in_batch is None else num_items_in_batch
-        head_loss = late_loss = None
+        states: dict[str, Tensor] = {}
         if self.head is not None:
             hidden = self.head(inputs_embeds=mix(early, late), attention_mask=attention_mask).last_hidden_state
-            head_loss = self.masked_token_loss(hidden[masked], targets) / count
+            states["head_mlm_loss"] = hidden[masked]
         if self.config.late_mlm:
-            late_loss = self.masked_token_loss(late[masked], targets) / count
-        parts = [part for part in (head_loss, late_loss) if part is not None]
-        return CondenserOutput(torch.stack(parts).sum(), head_loss, late_loss, cls=late[:, 0])
+            states["late_mlm_loss"] = late[masked]
+        # both at once: the vocabulary's gradient, as large as its weights, is made and added once
+        loss, of_tokens = self.masked_token_loss(torch.cat([*states.values()]), targets.repeat(len(states)))
+        parts = of_tokens.view(len(states), len(targets))
+        figures = {name: part.sum() / count for name, part in zip(states, parts, strict=True)}
+        return CondenserOutput(loss=loss / count, cls=late[:, 0], **figures)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any) -> Any:

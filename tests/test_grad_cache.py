@@ -148,3 +148,12 @@ def test_replay_without_the_same_random_numbers_would_be_noticed(monkeypatch):
     monkeypatch.setattr(grad_cache, "seeded", lambda seed, device: seeded(seed + next(calls), device))
     cached, _ = step_of(model, batch, [5, 5], "step")
     assert largest_difference(plain, cached) > 1e-3
+
+
+def test_the_first_pass_keeps_vectors_and_nothing_they_are_a_view_of():
+    hidden_states = torch.randn(6, 50, 4)
+    cache = GradCache(lambda chunk: chunk[:, 0], lambda chunk: (chunk[:, 0], None))
+    chunks = hidden_states.split(2)
+    vectors = cache.encode_without_graph(chunks, draw_seeds(3))
+    assert torch.equal(torch.cat(vectors), hidden_states[:, 0])
+    assert all(kept.untyped_storage().nbytes() == kept.nbytes for kept in vectors)

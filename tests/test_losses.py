@@ -65,8 +65,11 @@ def test_linear_cross_entropy_equals_the_dense_one(monkeypatch, with_bias, block
     labels = torch.randint(17, (11,))
     inputs = [t for t in (hidden, weight, bias) if t is not None]
     expected = F.cross_entropy(F.linear(hidden, weight, bias), labels, reduction="sum")
-    actual = linear_cross_entropy(hidden, weight, bias, labels)
+    actual, of_tokens = linear_cross_entropy(hidden, weight, bias, labels)
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+    dense = F.cross_entropy(F.linear(hidden, weight, bias), labels, reduction="none")
+    torch.testing.assert_close(of_tokens, dense.detach(), rtol=1e-12, atol=1e-12)
+    assert not of_tokens.requires_grad
     for grad, wanted in zip(
         torch.autograd.grad(actual / 7, inputs), torch.autograd.grad(expected / 7, inputs), strict=True
     ):
@@ -77,17 +80,25 @@ def test_linear_cross_entropy_under_autocast_is_the_full_precision_one_to_bf16_r
     torch.manual_seed(0)
     hidden, weight = torch.randn(64, 32, requires_grad=True), torch.randn(50, 32, requires_grad=True)
     labels = torch.randint(50, (64,))
-    expected = linear_cross_entropy(hidden, weight, None, labels)
+    expected, _ = linear_cross_entropy(hidden, weight, None, labels)
     with torch.autocast("cpu", torch.bfloat16):
-        actual = linear_cross_entropy(hidden, weight, None, labels)
+        actual, _ = linear_cross_entropy(hidden, weight, None, labels)
     assert actual.dtype == torch.float32
     torch.testing.assert_close(actual, expected, rtol=1e-2, atol=0)
     actual.backward()
     assert weight.grad is not None and weight.grad.dtype == torch.float32
 
 
+def test_the_gradient_of_linear_cross_entropy_is_handed_out_once():
+    hidden, weight = torch.randn(5, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
+    loss, _ = linear_cross_entropy(hidden, weight, None, torch.arange(5))
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        loss.backward()
+
+
 def test_no_masked_token_costs_nothing():
     hidden, weight = torch.randn(0, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
-    loss = linear_cross_entropy(hidden, weight, None, torch.empty(0, dtype=torch.long))
+    loss, _ = linear_cross_entropy(hidden, weight, None, torch.empty(0, dtype=torch.long))
     loss.backward()
     assert loss == 0 and weight.grad is not None and not weight.grad.any()
