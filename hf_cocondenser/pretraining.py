@@ -10,13 +10,8 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, BertConfig, PreTrainedConfig, PreTrainedTokenizerBase, PrinterCallback
-from transformers.integrations.integration_utils import (
-    INTEGRATION_TO_CALLBACK,
-    get_available_reporting_integrations,
-)
 from transformers.trainer_utils import IntervalStrategy
 
-from hf_cocondenser.checkpoints import last_checkpoint
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.data.collator import CondenserCollator
 from hf_cocondenser.data.dataset import SpanDataset
@@ -26,17 +21,17 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json, require_new_folder, write_json
 from hf_cocondenser.hub.export import usable_positions
 from hf_cocondenser.hub.loading import condenser_place
+from hf_cocondenser.hub.records import PRETRAINING as RECORD
 from hf_cocondenser.latent_start import start_from_documents
 from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
+from hf_cocondenser.pretraining_checks import is_of_a_run, require_reporters, require_sensible, resumed_from
 from hf_cocondenser.progress import fit_to_output
 from hf_cocondenser.trainer import CondenserTrainer
 from hf_cocondenser.training_args import CondenserTrainingArguments
 
 logger = logging.getLogger(__name__)
 
-RECORD = "pretraining.json"
-_REPORTER_PACKAGES = {"azure_ml": "azureml-sdk", "comet_ml": "comet-ml", "flyte": "flytekit"}  # else their own names
 _NEW_BERT = re.compile(r"bert:(\d+)x(\d+)")
 
 
@@ -175,61 +170,6 @@ def _set_dropout(model: CondenserForPreTraining, dropout: float) -> None:
                 setattr(module, name, dropout)
 
 
-def _require_sensible(args: CondenserTrainingArguments, options: ModelOptions) -> None:
-    """Refuse numbers that torch would stop at only after the model is made, or not at all."""
-    least = {
-        "per_device_train_batch_size": 1,
-        "per_device_eval_batch_size": 1,
-        "gradient_accumulation_steps": 1,
-        "dataloader_num_workers": 0,
-        "seed": 0,
-        "weight_decay": 0,
-    }
-    for name, lowest in least.items():
-        if getattr(args, name) < lowest:
-            raise InputError(f"{name} is {getattr(args, name)}; it must be {lowest} or more.")
-    if args.learning_rate <= 0:
-        raise InputError(f"learning_rate is {args.learning_rate}; it must be positive.")
-    if args.max_steps <= 0 and args.num_train_epochs <= 0:
-        raise InputError(f"num_train_epochs is {args.num_train_epochs}; it must be positive, or max_steps given.")
-    if options.max_length < 3:
-        raise InputError(f"max_length is {options.max_length}; two special tokens and a token need 3 or more.")
-    if options.dropout is not None and not 0 <= options.dropout < 1:
-        raise InputError(f"dropout is {options.dropout}; it must be at least 0 and below 1.")
-    for name, wanted in (("remove_unused_columns", False), ("label_smoothing_factor", 0.0)):
-        if getattr(args, name) != wanted:
-            raise InputError(f"{name} is {getattr(args, name)}, which these losses cannot do; leave it out.")
-    if args.train_sampling_strategy != "random":
-        raise InputError(
-            f"train_sampling_strategy is {args.train_sampling_strategy}; batches are drawn at random, leave it out."
-        )
-
-
-def _require_reporters(args: CondenserTrainingArguments) -> None:
-    """Refuse to report to a service whose package is not there; transformers would say so after the model is made."""
-    for name in args.report_to:
-        if name in get_available_reporting_integrations():
-            continue
-        if name not in INTEGRATION_TO_CALLBACK:
-            raise InputError(f"report_to is '{name}'; transformers reports to {', '.join(INTEGRATION_TO_CALLBACK)}.")
-        package = _REPORTER_PACKAGES.get(name, name)
-        raise InputError(f"report_to is '{name}', whose package is not installed: pip install {package}.")
-
-
-def _is_of_a_run(output: Path) -> bool:
-    """Whether a folder, if it holds anything, is a pre-training's own, stopped before its first whole checkpoint."""
-    entries = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    own = (RECORD, "training_args.bin", "checkpoint-")
-    return any(name.startswith(own) for name in entries) or entries <= {"runs"}  # TensorBoard's lines
-
-
-def _resumed_from(output: Path) -> str | None:
-    last = last_checkpoint(output)
-    if last is not None and read_json(Path(last) / "config.json").get("model_type") != CondenserConfig.model_type:
-        raise InputError(f"'{last}' is of another training, not of a Condenser; name another output folder.")
-    return last
-
-
 def pretrain(
     start: str | Path,
     spans: str | Path,
@@ -255,12 +195,12 @@ def pretrain(
         InputError: an input cannot be used; see `load_model`, `SpanDataset`, `CondenserTrainer`.
     """
     options = options or ModelOptions()
-    _require_sensible(args, options)
-    _require_reporters(args)
+    require_sensible(args, options)
+    require_reporters(args)
     output = Path(args.output_dir)
-    last = _resumed_from(output) if resume else None
+    last = resumed_from(output) if resume else None
     if last is None and args.process_index == 0:
-        if resume and not _is_of_a_run(output):
+        if resume and not is_of_a_run(output):
             raise InputError(f"'{output}' holds other things than a pre-training run to resume; name another folder.")
         require_new_folder(output, overwrite=resume, remedy="go on with its run by --resume")
     manifest = read_manifest(spans)
@@ -270,7 +210,8 @@ def pretrain(
     held_out = None
     if args.eval_strategy != IntervalStrategy.NO:
         held_out = SpanDataset(spans, pairs=pairs, seed=args.seed, max_length=options.max_length, split="evaluation")
-        args.per_device_eval_batch_size = min(args.per_device_eval_batch_size, len(held_out) // args.world_size)
+        most = max(1, len(held_out) // args.world_size)
+        args.per_device_eval_batch_size = min(args.per_device_eval_batch_size, most)
     torch.manual_seed(args.seed)
     model = load_model(start, tokenizer, options, use_cpu=args.use_cpu, bf16=args.bf16)
     if last is None and is_fresh_bert(start):

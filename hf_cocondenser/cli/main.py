@@ -3,58 +3,33 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import re
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from safetensors import SafetensorError
 
+from hf_cocondenser.cli.usage import answer
 from hf_cocondenser.errors import InputError
-
-COMMANDS = {
-    "quickstart": "the whole road on the documentation of the installed Python packages",
-    "prepare": "cut documents into tokenised spans for pre-training",
-    "pretrain": "Condenser or coCondenser pre-training",
-    "convert": "read a checkpoint of the original Condenser or coCondenser code",
-    "export": "write the plain, headless retriever of a checkpoint",
-    "finetune": "train a retriever on judged queries, with hard negatives",
-    "adapt": "make a retriever for documents that nobody has judged",
-    "search": "encode a corpus and answer queries",
-    "evaluate": "measure a retriever on BEIR-format data, beside BM25",
-    "scorers": "compare one vector with ColBERT, COIL, ... on the same backbone and data",
-    "study": "GTR's questions of scale, data and generalisation, as tables and plots",
-    "compare": "measure run files and test their differences",
-    "publish": "upload a retriever to the Hugging Face Hub",
-}
-
 
 # What safetensors and torch say, neither of them with an OSError.
 _NOT_WRITTEN = r"Error while serializing: I/O error|PytorchStreamWriter|inline_container"
-
-
-def _usage() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
-    return "usage: hf-cocondenser COMMAND [--help] ...\n\ncommands:\n" + "\n".join(lines)
+_NO_MEMORY = r"out of memory|not enough memory|can't allocate memory"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (0, 2 for bad input, 130 for Ctrl-C)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        sys.stdout.write(_usage() + "\n")
-        return 0 if arguments else 2
-    if arguments[0] == "--version":
-        sys.stdout.write(f"hf-cocondenser {version('hf-cocondenser')}\n")
-        return 0
+    status = answer(arguments)
+    if status is not None:
+        return status
     name, *rest = arguments
-    if name not in COMMANDS:
-        sys.stderr.write(f"hf-cocondenser: error: there is no command '{name}'.\n{_usage()}\n")
-        return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # documents may hold what the terminal's encoding does not
     try:
         _require_whole_launch()
         if not sys.stderr.isatty():  # read when datasets is imported
@@ -71,9 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"hf-cocondenser {name}: error: {error}\n")
         return 2
     except (SafetensorError, RuntimeError) as error:
-        if not re.search(_NOT_WRITTEN, str(error)):
+        message = " ".join(str(error).split())
+        if re.search(_NOT_WRITTEN, message):
+            sys.stderr.write(
+                f"hf-cocondenser {name}: error: A file cannot be written; is the disk full? ({message})\n"
+            )
+        elif re.search(_NO_MEMORY, message):
+            sys.stderr.write(
+                f"hf-cocondenser {name}: error: The memory is full; take smaller batches or shorter texts. ({message})\n"
+            )
+        else:
             raise
-        sys.stderr.write(f"hf-cocondenser {name}: error: A file cannot be written; is the disk full? ({error})\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write(f"hf-cocondenser {name}: stopped.\n")
@@ -107,6 +90,8 @@ def _quieten_libraries() -> None:
     `HF_COCONDENSER_LOG=DEBUG` shows all of it, Python's own `-W` and `PYTHONWARNINGS` the warnings.
     """
     level = os.environ.get("HF_COCONDENSER_LOG", "INFO").upper()
+    if not isinstance(logging.getLevelName(level), int):
+        raise InputError(f"HF_COCONDENSER_LOG is '{level}'; it must be DEBUG, INFO, WARNING or ERROR.")
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     if level == "DEBUG":
         return

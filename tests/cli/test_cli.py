@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import subprocess
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import torch
 from transformers import TrainingArguments
 
 from hf_cocondenser import InputError
 from hf_cocondenser.cli.command import Command, parse
-from hf_cocondenser.cli.main import COMMANDS, main
+from hf_cocondenser.cli.main import main
+from hf_cocondenser.cli.usage import COMMANDS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "hf_cocondenser"
 WRITTEN = [name for name in COMMANDS if (PACKAGE / "cli" / f"{name}.py").is_file()]
@@ -226,6 +229,61 @@ def test_stopping_is_status_130(tmp_path):
         _, error = process.communicate(timeout=180)
     assert process.returncode == 130
     assert error == "hf-cocondenser export: stopped.\n"
+
+
+def test_a_full_memory_is_one_sentence(capsys, monkeypatch):
+    def run(target):
+        torch.empty(2**60)
+
+    monkeypatch.setattr("hf_cocondenser.cli.export.COMMAND", Command("", "", (), run, "checkpoint"))
+    assert main(["export", "x"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("hf-cocondenser export: error: The memory is full") and error.count("\n") == 1
+
+
+def test_an_unknown_log_level_is_refused(capsys, monkeypatch):
+    monkeypatch.setenv("HF_COCONDENSER_LOG", "loud")
+    assert main(["export", "x", "--output-dir", "y"]) == 2
+    assert "it must be DEBUG, INFO" in capsys.readouterr().err
+
+
+def test_a_terminal_that_cannot_show_every_character(monkeypatch):
+    """What an old Windows console or a Latin-1 locale does to titles in Chinese."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    command = Command("", "", (), lambda target: print("é 鲸", end=""), "checkpoint")
+    monkeypatch.setattr("hf_cocondenser.cli.export.COMMAND", command)
+    assert main(["export", "x"]) == 0
+    sys.stdout.flush()
+    assert written.getvalue() == b"\xe9 \\u9cb8"
+
+
+def test_help_and_version_import_no_torch():
+    code = "import sys, hf_cocondenser_launcher as c; status = c.main(); assert 'torch' not in sys.modules; sys.exit(status)"
+    for argument, words, status in (
+        ("--help", "finetune", 0),
+        ("--version", version("hf-cocondenser"), 0),
+        ("nothing", "", 2),
+    ):
+        process = subprocess.run(
+            [sys.executable, "-c", code, argument], cwd=PACKAGE.parent, capture_output=True, text=True, timeout=120
+        )
+        assert process.returncode == status, process.stderr
+        assert words in process.stdout and "Traceback" not in process.stderr
+
+
+def test_stopping_while_libraries_are_loaded(tmp_path):
+    """Ctrl-C comes from inside torch's import: here from a torch that does nothing else."""
+    (tmp_path / "torch.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    process = subprocess.run(
+        [sys.executable, "-c", "import sys, hf_cocondenser_launcher as c; sys.exit(c.main())", "export", "x"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (process.returncode, process.stderr) == (130, "")
 
 
 def test_library_noise_stays_away(tmp_path):

@@ -1,0 +1,91 @@
+"""What is looked at before pre-training begins: arguments that make sense, and a folder whose run can be gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
+
+from hf_cocondenser.checkpoints import last_checkpoint
+from hf_cocondenser.configuration_condenser import CondenserConfig
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.files import read_json
+from hf_cocondenser.hub.records import PRETRAINING
+from hf_cocondenser.training_args import CondenserTrainingArguments
+
+if TYPE_CHECKING:
+    from hf_cocondenser.pretraining import ModelOptions
+
+_REPORTER_PACKAGES = {"azure_ml": "azureml-sdk", "comet_ml": "comet-ml", "flyte": "flytekit"}  # else their own names
+
+
+def require_sensible(args: CondenserTrainingArguments, options: ModelOptions) -> None:
+    """Refuse numbers that torch would stop at only after the model is made, or not at all.
+
+    Raises:
+        InputError: one is out of its range, or asks for what these losses cannot do.
+    """
+    least = {
+        "per_device_train_batch_size": 1,
+        "per_device_eval_batch_size": 1,
+        "gradient_accumulation_steps": 1,
+        "dataloader_num_workers": 0,
+        "seed": 0,
+        "weight_decay": 0,
+    }
+    for name, lowest in least.items():
+        if getattr(args, name) < lowest:
+            raise InputError(f"{name} is {getattr(args, name)}; it must be {lowest} or more.")
+    if args.learning_rate <= 0:
+        raise InputError(f"learning_rate is {args.learning_rate}; it must be positive.")
+    if args.max_steps <= 0 and args.num_train_epochs <= 0:
+        raise InputError(f"num_train_epochs is {args.num_train_epochs}; it must be positive, or max_steps given.")
+    if options.max_length < 3:
+        raise InputError(f"max_length is {options.max_length}; two special tokens and a token need 3 or more.")
+    if options.dropout is not None and not 0 <= options.dropout < 1:
+        raise InputError(f"dropout is {options.dropout}; it must be at least 0 and below 1.")
+    for name, wanted in (("remove_unused_columns", False), ("label_smoothing_factor", 0.0)):
+        if getattr(args, name) != wanted:
+            raise InputError(f"{name} is {getattr(args, name)}, which these losses cannot do; leave it out.")
+    if args.train_sampling_strategy != "random":
+        raise InputError(
+            f"train_sampling_strategy is {args.train_sampling_strategy}; batches are drawn at random, leave it out."
+        )
+
+
+def require_reporters(args: CondenserTrainingArguments) -> None:
+    """Refuse to report to a service whose package is not there; transformers would say so after the model is made.
+
+    Raises:
+        InputError: transformers does not know the service, or its package is missing.
+    """
+    for name in args.report_to:
+        if name in get_available_reporting_integrations():
+            continue
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise InputError(f"report_to is '{name}'; transformers reports to {', '.join(INTEGRATION_TO_CALLBACK)}.")
+        package = _REPORTER_PACKAGES.get(name, name)
+        raise InputError(f"report_to is '{name}', whose package is not installed: pip install {package}.")
+
+
+def is_of_a_run(output: Path) -> bool:
+    """Whether a folder, if it holds anything, is a pre-training's own, stopped before its first whole checkpoint."""
+    entries = {path.name for path in output.iterdir()} if output.is_dir() else set()
+    own = (PRETRAINING, "training_args.bin", "checkpoint-")
+    return any(name.startswith(own) for name in entries) or entries <= {"runs"}  # TensorBoard's lines
+
+
+def resumed_from(output: Path) -> str | None:
+    """The checkpoint that a run in this folder goes on from, if there is one.
+
+    Raises:
+        InputError: it is of another training.
+    """
+    last = last_checkpoint(output)
+    if last is not None and read_json(Path(last) / "config.json").get("model_type") != CondenserConfig.model_type:
+        raise InputError(f"'{last}' is of another training, not of a Condenser; name another output folder.")
+    return last
