@@ -11,7 +11,7 @@ semantic vector of the text, and training begins with a retriever.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +47,7 @@ def start_from_documents(encoder: BertModel, store: SpanStore, constant_ids: lis
         seed: of the randomised decomposition.
     """
     hidden, heads = encoder.config.hidden_size, encoder.config.num_attention_heads
-    counts = count_tokens(store, encoder.config.vocab_size)
+    counts = count_tokens(windows(store), encoder.config.vocab_size)
     vectors, weights = latent_vectors(counts, hidden - RESERVED, seed)
     logger.info("Initial weights: latent vectors of %s tokens from %s texts.", *(f"{n:,}" for n in counts.shape[::-1]))
     rows = _embeddings(torch.from_numpy(vectors).float(), torch.from_numpy(weights).float(), constant_ids)
@@ -76,11 +76,11 @@ def start_from_documents(encoder: BertModel, store: SpanStore, constant_ids: lis
             attention.query.bias[::per_head] = per_head**0.5
 
 
-def count_tokens(store: SpanStore, vocabulary: int) -> csr_matrix:
-    """Return how often each token stands in each window of the documents, (windows, vocabulary)."""
+def count_tokens(texts: Iterable[npt.NDArray[np.integer]], vocabulary: int) -> csr_matrix:
+    """Return how often each token stands in each text, (texts, vocabulary); texts are arrays of token ids."""
     from scipy.sparse import csr_matrix
 
-    rows = list(_windows(store))
+    rows = list(texts)
     lengths = [len(row) for row in rows]
     columns = np.concatenate(rows).astype(np.int64)
     shape = (len(rows), vocabulary)
@@ -91,12 +91,13 @@ def count_tokens(store: SpanStore, vocabulary: int) -> csr_matrix:
     return counts
 
 
-def _windows(store: SpanStore) -> Iterator[npt.NDArray[np.integer]]:
+def windows(store: SpanStore) -> Iterator[npt.NDArray[np.integer]]:
+    """Give the tokens of the documents, cut into windows; of a large corpus an even selection of these."""
     per_document = -(-store.token_counts // WINDOW)
     every = max(1, -(-int(per_document.sum()) // MOST_WINDOWS))
     number = 0
-    for document, (tokens, windows) in enumerate(zip(store.token_counts, per_document, strict=True)):
-        for window in range(windows):
+    for document, (tokens, number_of_windows) in enumerate(zip(store.token_counts, per_document, strict=True)):
+        for window in range(number_of_windows):
             if number % every == 0:
                 yield store.tokens(document, window * WINDOW, min((window + 1) * WINDOW, int(tokens)))
             number += 1
@@ -122,7 +123,10 @@ def latent_vectors(
     vectors[:, :most] = axes.T * np.sqrt(strengths)
     vectors -= vectors.mean(1, keepdims=True)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors = np.where(norms > 1e-6 * norms.max(), vectors / np.maximum(norms, 1e-30), 0.0)
+    occurs = (
+        counts.getnnz(axis=0)[:, None] > 0
+    )  # not by its norm alone: what the decomposition leaves is not quite zero
+    vectors = np.where(occurs & (norms > 1e-6 * norms.max()), vectors / np.maximum(norms, 1e-30), 0.0)
     return vectors, np.log(transformer.idf_)
 
 

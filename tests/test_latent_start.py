@@ -16,7 +16,7 @@ from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.store import SpanStore
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
-from hf_cocondenser.latent_start import RESERVED, WINDOW, count_tokens, latent_vectors, start_from_documents
+from hf_cocondenser.latent_start import RESERVED, WINDOW, count_tokens, latent_vectors, start_from_documents, windows
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.pretraining import RECORD
 
@@ -85,7 +85,7 @@ def test_an_untrained_encoder_finds_the_other_half_of_a_document(modules: SpanSt
 def test_the_cls_vector_is_the_latent_semantic_vector(modules: SpanStore) -> None:
     """The mean of the words' latent vectors, weighted by inverse document frequency."""
     model, ends = started(modules, layers=1)
-    counts = count_tokens(modules, model.config.vocab_size)
+    counts = count_tokens(windows(modules), model.config.vocab_size)
     vectors, weights = latent_vectors(counts, 64 - RESERVED, seed=3)
     rows, _ = halves(modules)
     expected = np.stack([np.average(vectors[row], axis=0, weights=np.exp(weights[row])) for row in rows])
@@ -107,7 +107,7 @@ def test_order_and_length_of_a_text_count_for_little(modules: SpanStore) -> None
 
 
 def test_counts_are_those_of_windows(modules: SpanStore) -> None:
-    counts = count_tokens(modules, 2000)
+    counts = count_tokens(windows(modules), 2000)
     assert counts.shape[0] == sum(-(-int(n) // WINDOW) for n in modules.token_counts)
     assert counts.sum() == modules.token_counts.sum()
 
@@ -117,7 +117,7 @@ def test_tokens_that_occur_nowhere_stay_random_and_one_document_is_enough(tmp_pa
         tmp_path / "spans", [{"_id": "a", "passages": ["The whale sings.", "The sea is deep and blue."]}], 200
     )
     model, ends = started(store)
-    counts = count_tokens(store, model.config.vocab_size)
+    counts = count_tokens(windows(store), model.config.vocab_size)
     absent = sorted(set(np.flatnonzero(np.asarray(counts.sum(0)).ravel() == 0)) - set(ends))
     weight, usual = (
         model.embeddings.word_embeddings.weight,
@@ -142,5 +142,5 @@ def test_pretrain_of_a_fresh_bert_begins_there(modules: SpanStore, tmp_path: Pat
     model, _ = started(modules)
     saved = CondenserForPreTraining.from_pretrained(out).get_backbone()
     words = saved.get_input_embeddings().weight
-    known = np.flatnonzero(np.asarray(count_tokens(modules, len(words)).sum(0)).ravel())
+    known = np.flatnonzero(np.asarray(count_tokens(windows(modules), len(words)).sum(0)).ravel())
     assert torch.allclose(words[known], model.embeddings.word_embeddings.weight[known], atol=1e-6)

@@ -53,7 +53,7 @@ The same command again goes on where it stopped; every finished cell is kept."""
     arguments=(StudyArguments, StudyConfig, FinetuneConfig, MiningConfig, PairsConfig),
     run=run,
     target="models",
-    target_help="checkpoints, or t5:LAYERSxHIDDEN for T5 encoders from random weights",
+    target_help="checkpoints, or t5:LAYERSxHIDDEN for T5 encoders that were never trained",
     many_targets=True,
     recipes=recipe_settings,
     recipe="gtr",

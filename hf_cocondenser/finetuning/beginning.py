@@ -8,7 +8,7 @@ from typing import Any
 
 from hf_cocondenser.data.tokenizer import train_wordpiece
 from hf_cocondenser.finetuning.config import FinetuneConfig, PairsConfig, settings
-from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config, is_fresh_t5, make_fresh_t5
+from hf_cocondenser.finetuning.fresh_t5 import fresh_inputs, fresh_t5_config, is_fresh_t5, make_fresh_t5
 from hf_cocondenser.finetuning.pair_training import open_stream, sources_signature, train_on_pairs
 from hf_cocondenser.finetuning.publishing import data_hashes
 from hf_cocondenser.finetuning.starting_point import load_starting_point, model_hash
@@ -17,7 +17,7 @@ from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.retrieval.collection import RetrievalData
 
 _ENCODER = "encoder"
-_PAIRS_FOR_TOKENIZER = 100_000
+_PAIRS_FOR_FRESH = 100_000
 
 
 def begin(
@@ -33,7 +33,7 @@ def begin(
 
     Args:
         checkpoint: see `finetune`.
-        train: its corpus teaches a fresh encoder's tokenizer; where there is none, the first pairs do.
+        train: a fresh encoder and its tokenizer are made for its corpus; where there is none, for the first pairs.
         dev: measured while training on pairs.
         steps: folder of the steps.
         config: training.
@@ -66,15 +66,16 @@ def _fresh(
 
     def work(folder: Path) -> dict[str, Any]:
         if train is not None:
-            texts = chain(train.corpus.values(), train.queries.values())
+            documents, questions = list(train.corpus.values()), list(train.queries.values())
         else:
-            texts = chain.from_iterable(islice(open_stream(pairs, config.seed)(), _PAIRS_FOR_TOKENIZER))
-        make_fresh_t5(shape, train_wordpiece(texts, config.vocabulary), folder / _ENCODER, seed=config.seed)
+            first = list(islice(open_stream(pairs, config.seed)(), _PAIRS_FOR_FRESH))
+            documents, questions = [answer for _, answer in first], [question for question, _ in first]
+        tokenizer = train_wordpiece(chain(documents, questions), config.vocabulary)
+        make_fresh_t5(shape, tokenizer, documents, folder / _ENCODER, config)
         return {}
 
     texts = data_hashes(train) if train is not None else sources_signature(pairs)
-    inputs = {"shape": shape, "texts": texts, "vocabulary": config.vocabulary, "seed": config.seed}
-    return run_step(steps / "fresh", inputs, work, overwrite=overwrite)
+    return run_step(steps / "fresh", fresh_inputs(shape, texts, config), work, overwrite=overwrite)
 
 
 def _on_pairs(

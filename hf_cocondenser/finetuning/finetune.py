@@ -47,7 +47,8 @@ def finetune(
 
     Args:
         checkpoint: a sentence-transformers model, a plain encoder, a Condenser pre-training checkpoint, or
-            `t5:LAYERSxHIDDEN`: a T5 encoder from random weights, with a tokenizer of the data's own.
+            `t5:LAYERSxHIDDEN`: a T5 encoder that was never trained and begins as a latent semantic model of the corpus
+            (of the pairs, where there is none), with a tokenizer of its own.
         data: a BEIR folder with training judgements, or such a data set in memory; None where only pairs are trained on.
         output_dir: where the retriever goes.
         config: rounds and training.

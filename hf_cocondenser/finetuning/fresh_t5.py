@@ -1,17 +1,23 @@
-"""A small T5 encoder with random weights: `t5:LAYERSxHIDDEN`."""
+"""A small T5 encoder that was never trained: `t5:LAYERSxHIDDEN`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.latent_t5 import start_projection, start_t5_from_texts
+from hf_cocondenser.finetuning.starting_point import load_starting_point
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, T5Config
 
 _FRESH = re.compile(r"t5:(\d+)x(\d+)")
+_READ = ("vocabulary", "seed", "pooling", "projection", "similarity")  # of the configuration
 _WIDE = 512  # from this width on heads have T5's 64 dimensions, below 32, so that narrow models have several
 
 
@@ -54,14 +60,17 @@ def fresh_t5_config(shape: str, vocabulary: int) -> T5Config:
     )
 
 
-def make_fresh_t5(shape: str, tokenizer: PreTrainedTokenizerBase, folder: Path, *, seed: int = 42) -> Path:
-    """Write a T5 encoder checkpoint with random weights.
+def make_fresh_t5(
+    shape: str, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], folder: Path, config: FinetuneConfig
+) -> Path:
+    """Write an untrained retriever on T5 that begins as a latent semantic model of its texts (`start_t5_from_texts`).
 
     Args:
         shape: `t5:LAYERSxHIDDEN`.
         tokenizer: its vocabulary becomes the encoder's; `train_wordpiece` makes one of the texts it is for.
+        texts: what it is for.
         folder: where to.
-        seed: of the weights.
+        config: seed, pooling, projection and similarity.
 
     Returns:
         `folder`.
@@ -70,12 +79,27 @@ def make_fresh_t5(shape: str, tokenizer: PreTrainedTokenizerBase, folder: Path, 
         InputError: the shape cannot be used.
     """
     import torch
+    from sentence_transformers.sentence_transformer.modules import Dense
     from transformers import T5EncoderModel
 
-    config = fresh_t5_config(shape, len(tokenizer))
-    config.pad_token_id = tokenizer.pad_token_id
-    config.eos_token_id = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
-    torch.manual_seed(seed)
-    T5EncoderModel(config).save_pretrained(folder)
+    shape_config = fresh_t5_config(shape, len(tokenizer))
+    shape_config.pad_token_id = tokenizer.pad_token_id
+    last = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
+    shape_config.eos_token_id = last
+    torch.manual_seed(config.seed)
+    encoder = T5EncoderModel(shape_config)
+    start_t5_from_texts(encoder, tokenizer, texts, seed=config.seed)
+    encoder.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    if config.projection:
+        retriever = load_starting_point(folder, folder, replace(config, untied=False, dropout=None))
+        for module in retriever:
+            if isinstance(module, Dense):
+                start_projection(module.linear.weight, seed=config.seed)
+        retriever.save_pretrained(str(folder), create_model_card=False)
     return folder
+
+
+def fresh_inputs(shape: str, texts: Any, config: FinetuneConfig) -> dict[str, Any]:
+    """What a fresh encoder depends on; `texts` tells them apart."""
+    return {"shape": shape, "texts": texts} | {name: getattr(config, name) for name in _READ}

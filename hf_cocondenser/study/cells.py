@@ -17,7 +17,7 @@ from hf_cocondenser.files import read_json, write_json
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig, settings
 from hf_cocondenser.finetuning.dev import sample_dev
 from hf_cocondenser.finetuning.finetune import dev_split, finetune
-from hf_cocondenser.finetuning.fresh_t5 import is_fresh_t5, make_fresh_t5
+from hf_cocondenser.finetuning.fresh_t5 import fresh_inputs, is_fresh_t5, make_fresh_t5
 from hf_cocondenser.finetuning.pair_training import sources_signature
 from hf_cocondenser.finetuning.publishing import data_hashes
 from hf_cocondenser.finetuning.steps import STEPS, processes, run_step
@@ -151,14 +151,16 @@ class StudyCells:
             return {}
 
         def make(folder: Path) -> dict[str, Any]:
-            make_fresh_t5(cell.model, load_tokenizer(tokenizer), folder / "encoder", seed=self.finetuning.seed)
+            documents = list(self.train.corpus.values())
+            make_fresh_t5(cell.model, load_tokenizer(tokenizer), documents, folder / "encoder", self.finetuning)
             return {}
 
         tokenizer = self.folder / "tokenizer"
         inputs = {"train": data_hashes(self.train), "vocabulary": self.finetuning.vocabulary}
         run_step(tokenizer, inputs, train_tokenizer, overwrite=self.overwrite)
         place = self.folder / f"start-{cell.model.removeprefix('t5:')}"
-        run_step(place, {**inputs, "seed": self.finetuning.seed}, make, overwrite=self.overwrite)
+        made_from = fresh_inputs(cell.model, data_hashes(self.train), self.finetuning)
+        run_step(place, made_from, make, overwrite=self.overwrite)
         return place / "encoder"
 
     def _negatives(self, share: float) -> Path:
