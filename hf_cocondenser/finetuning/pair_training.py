@@ -29,6 +29,7 @@ from hf_cocondenser.finetuning.training import (
     save_trained,
     training_arguments,
 )
+from hf_cocondenser.progress import fit_to_output
 from hf_cocondenser.retrieval.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import encode_texts
 
@@ -73,6 +74,7 @@ def train_on_pairs(
     if checkpoint is not None:
         batches.start = read_json(Path(checkpoint) / "trainer_state.json")["global_step"]
     trainer = PairTrainer(model, arguments, batches, loss, evaluator, optimizer(config))
+    fit_to_output(trainer)
     trainer.train(resume_from_checkpoint=checkpoint)
     steps = trainer.state.global_step
     result: dict[str, Any] = {

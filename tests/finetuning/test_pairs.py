@@ -204,10 +204,12 @@ def test_a_stopped_stage_goes_on_to_the_same_weights(
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_fresh_encoder_from_pairs_alone(qa_file: Path, tmp_path: Path):
+def test_a_fresh_encoder_from_pairs_alone(qa_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
     command = ["finetune", "t5:1x64", "--recipe", "gtr", "--stages", "pretrain", "--pairs", str(qa_file)]
-    assert main([*command, "--pairs-steps", "2", *options, "--output-dir", str(tmp_path / "fresh")]) == 0
+    with caplog.at_level("INFO"):
+        assert main([*command, "--pairs-steps", "2", *options, "--output-dir", str(tmp_path / "fresh")]) == 0
+    assert "step 2 of 2: loss " in caplog.text  # lines, not bars, where there is no terminal
     model = SentenceTransformer(str(tmp_path / "fresh"))
     assert model[0].auto_model.config.num_layers == 1 and model[0].auto_model.config.d_model == 64
     ids = model.tokenizer("w1 w2")["input_ids"]
