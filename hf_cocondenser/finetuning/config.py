@@ -6,13 +6,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.judge_config import JudgeConfig
+from hf_cocondenser.finetuning.judge_config import JudgeConfig, option
 
 _LEAST_FLOAT16_TEMPERATURE = 0.02
-
-
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass
@@ -23,65 +19,65 @@ class FinetuneConfig:
         InputError: a value is out of its range.
     """
 
-    rounds: Literal[1, 2] = _option(2, "1: BM25 negatives; 2: then again with negatives mined by round 1's retriever")
-    round2_start: Literal["pretrained", "round1"] = _option("pretrained", "what round 2 starts from")
-    round2_negatives: Literal["both", "mined"] = _option(
+    rounds: Literal[1, 2] = option(2, "1: BM25 negatives; 2: then again with negatives mined by round 1's retriever")
+    round2_start: Literal["pretrained", "round1"] = option("pretrained", "what round 2 starts from")
+    round2_negatives: Literal["both", "mined"] = option(
         "both", "round 2's pool: BM25's and the mined ones, or mined only"
     )
-    epochs: float = _option(3.0, "passes over the training queries, per round")
-    max_steps: int = _option(0, "optimizer steps per round, instead of epochs (0: by epochs)")
-    batch_size: int = _option(64, "queries per device and step; all their passages are each other's negatives")
-    negatives_per_query: int = _option(1, "hard negatives per query and step, drawn anew each epoch")
-    learning_rate: float = _option(2e-5, "peak learning rate (the papers' is 5e-6 for BERT-base)")
-    warmup: float = _option(0.1, "share of the steps with a rising learning rate")
-    weight_decay: float = _option(0.01, "the optimizer's weight decay")
-    optimizer: Literal["adamw", "adafactor"] = _option(
+    epochs: float = option(3.0, "passes over the training queries, per round")
+    max_steps: int = option(0, "optimizer steps per round, instead of epochs (0: by epochs)")
+    batch_size: int = option(64, "queries per device and step; all their passages are each other's negatives")
+    negatives_per_query: int = option(1, "hard negatives per query and step, drawn anew each epoch")
+    learning_rate: float = option(2e-5, "peak learning rate (the papers' is 5e-6 for BERT-base)")
+    warmup: float = option(0.1, "share of the steps with a rising learning rate")
+    weight_decay: float = option(0.01, "the optimizer's weight decay")
+    optimizer: Literal["adamw", "adafactor"] = option(
         "adamw", "adafactor: T5's, with steps relative to the size of each weight matrix, and next to no memory"
     )
-    temperature: str = _option("auto", "scores are divided by it; auto: the one that calibrates the starting point")
-    similarity: Literal["dot", "cosine"] | None = _option(
+    temperature: str = option("auto", "scores are divided by it; auto: the one that calibrates the starting point")
+    similarity: Literal["dot", "cosine"] | None = option(
         None, "score function (the starting point's own; dot for a bare one)"
     )
-    directions: Literal["forward", "sum", "mean"] = _option(
+    directions: Literal["forward", "sum", "mean"] = option(
         "forward", "query to passage; or also back, summed or averaged"
     )
-    gradient_cache: bool = _option(False, "large batches in little memory, for a second forward pass; same gradient")
-    chunk_tokens: int = _option(8192, "tokens that go through the model at once (texts are sorted by length first)")
-    query_length: int = _option(64, "longest query in tokens")
-    passage_length: int = _option(256, "longest passage in tokens")
-    dropout: float | None = _option(None, "dropout in training (the checkpoint's own)")
-    precision: Literal["auto", "bfloat16", "float16", "float32"] = _option(
+    gradient_cache: bool = option(False, "large batches in little memory, for a second forward pass; same gradient")
+    chunk_tokens: int = option(8192, "tokens that go through the model at once (texts are sorted by length first)")
+    query_length: int = option(64, "longest query in tokens")
+    passage_length: int = option(256, "longest passage in tokens")
+    dropout: float | None = option(None, "dropout in training (the checkpoint's own)")
+    precision: Literal["auto", "bfloat16", "float16", "float32"] = option(
         "auto", "auto: bfloat16 where the hardware multiplies it; float16: for GPUs that do not"
     )
-    activation_checkpointing: bool = _option(
+    activation_checkpointing: bool = option(
         False,
         "keep one activation per layer and compute the rest again: large models in little memory, a third slower",
     )
-    pooling: Literal["auto", "cls", "mean"] = _option(
+    pooling: Literal["auto", "cls", "mean"] = option(
         "auto", "pooling of a plain checkpoint; auto: cls, or mean over the tokens where there is no CLS token (T5)"
     )
-    projection: int = _option(
+    projection: int = option(
         0, "put a linear layer to so many dimensions behind a plain checkpoint's pooling (0: none)"
     )
-    attention: str | None = _option(None, "attention implementation: eager, sdpa, ... (the fastest known)")
-    untied: bool = _option(False, "two encoders, one for queries and one for passages")
-    lora_rank: int = _option(
+    attention: str | None = option(None, "attention implementation: eager, sdpa, ... (the fastest known)")
+    untied: bool = option(False, "two encoders, one for queries and one for passages")
+    lora_rank: int = option(
         0, "train low-rank adapters of this rank and merge them at the end (needs the extra 'lora')"
     )
-    vocabulary: int = _option(8192, "tokens of the tokenizer that is trained for a fresh encoder (t5:LAYERSxHIDDEN)")
-    train_share: float = _option(
+    vocabulary: int = option(8192, "tokens of the tokenizer that is trained for a fresh encoder (t5:LAYERSxHIDDEN)")
+    train_share: float = option(
         1.0, "share of the training queries to use (a seeded sample; the smaller is in the larger)"
     )
-    seed: int = _option(42, "seed of sampling, dropout and the held-out queries")
-    evaluations: int = _option(
+    seed: int = option(42, "seed of sampling, dropout and the held-out queries")
+    evaluations: int = option(
         5, "how often per round to measure on the development set and save a checkpoint; 0: never"
     )
-    dev_share: float = _option(0.1, "share of the training queries held out where the data has no dev split; 0: none")
-    dev_queries: int = _option(500, "development queries at most (a seeded sample)")
-    dev_documents: int = _option(
+    dev_share: float = option(0.1, "share of the training queries held out where the data has no dev split; 0: none")
+    dev_queries: int = option(500, "development queries at most (a seeded sample)")
+    dev_documents: int = option(
         10000, "documents to rank for them at most (all relevant ones, the rest at random); 0: all"
     )
-    dev_measure: str = _option("nDCG@10", "the measure that chooses the checkpoint")
+    dev_measure: str = option("nDCG@10", "the measure that chooses the checkpoint")
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "learning_rate", "chunk_tokens")
@@ -151,21 +147,21 @@ class MiningConfig(JudgeConfig):
         InputError: a value is out of its range.
     """
 
-    bm25_depth: int = _option(200, "BM25 negatives are drawn from its first so many documents")
-    bm25_negatives: int = _option(30, "BM25 negatives per query in the pool")
-    mine_depth: int = _option(200, "mined negatives are drawn from round 1's first so many documents")
-    mine_negatives: int = _option(30, "mined negatives per query in the pool")
-    sampling: Literal["random", "top", "simans"] = _option(
+    bm25_depth: int = option(200, "BM25 negatives are drawn from its first so many documents")
+    bm25_negatives: int = option(30, "BM25 negatives per query in the pool")
+    mine_depth: int = option(200, "mined negatives are drawn from round 1's first so many documents")
+    mine_negatives: int = option(30, "mined negatives per query in the pool")
+    sampling: Literal["random", "top", "simans"] = option(
         "random", "how mined negatives are drawn: at random, hardest first, or near the positive's score (SimANS)"
     )
-    simans_a: float = _option(1.0, "SimANS: how sharply negatives near the positive's score are preferred")
-    simans_b: float = _option(0.0, "SimANS: the preferred distance from the positive's score, in standard deviations")
-    margin: float | None = _option(
+    simans_a: float = option(1.0, "SimANS: how sharply negatives near the positive's score are preferred")
+    simans_b: float = option(0.0, "SimANS: the preferred distance from the positive's score, in standard deviations")
+    margin: float | None = option(
         None, "drop mined passages that score above (1 - margin) times the positive, such as 0.05"
     )
-    negative_below: float = _option(0.1, "keep a mined negative only when the cross-encoder gives less than this")
-    positive_above: float = _option(0.9, "passages of unlabelled queries above this become positives")
-    unlabelled_queries: str | None = _option(
+    negative_below: float = option(0.1, "keep a mined negative only when the cross-encoder gives less than this")
+    positive_above: float = option(0.9, "passages of unlabelled queries above this become positives")
+    unlabelled_queries: str | None = option(
         None, "file of unlabelled queries (JSONL with 'text', or one per line) to be labelled by the cross-encoder"
     )
 
@@ -213,7 +209,7 @@ class PairsConfig:
         InputError: a value is out of its range, or there are no pairs to pre-train on.
     """
 
-    stages: Literal["both", "pretrain", "finetune"] = _option(
+    stages: Literal["both", "pretrain", "finetune"] = option(
         "both", "both: on pairs, where there are any, then on the judged queries; or one of the two only"
     )
     pairs: list[str] = field(
@@ -223,15 +219,15 @@ class PairsConfig:
             " training judgements) or Hub data sets, each with :WEIGHT if wanted; read as a stream"
         },
     )
-    pairs_mixing: float = _option(
+    pairs_mixing: float = option(
         1.0, "sources without weights are drawn in proportion to size ** (1 / this); 1: by size, large: all alike"
     )
-    pairs_steps: int = _option(1000, "optimizer steps on pairs (the GTR paper's: 800,000)")
-    pairs_batch_size: int = _option(0, "pairs per device and step (0: as batch_size)")
-    pairs_learning_rate: float = _option(0.0, "peak learning rate on pairs (0: as learning_rate)")
-    pairs_question: str | None = _option(None, "column with the question; found by its name if usual")
-    pairs_answer: str | None = _option(None, "column with the answer; found by its name if usual")
-    pairs_buffer: int = _option(10_000, "pairs in the buffer that shuffles a stream; 0: in the order of the file")
+    pairs_steps: int = option(1000, "optimizer steps on pairs (the GTR paper's: 800,000)")
+    pairs_batch_size: int = option(0, "pairs per device and step (0: as batch_size)")
+    pairs_learning_rate: float = option(0.0, "peak learning rate on pairs (0: as learning_rate)")
+    pairs_question: str | None = option(None, "column with the question; found by its name if usual")
+    pairs_answer: str | None = option(None, "column with the answer; found by its name if usual")
+    pairs_buffer: int = option(10_000, "pairs in the buffer that shuffles a stream; 0: in the order of the file")
 
     def __post_init__(self) -> None:
         if self.stages not in ("both", "pretrain", "finetune"):

@@ -29,8 +29,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NEGATIVES = "negatives.jsonl"
+BM25 = "bm25"  # the step
 POSITIVES = "positives.jsonl"
 QUERIES = "queries.json"
+
+
+def bm25_step(
+    folder: Path, train: RetrievalData, mining: MiningConfig, seed: int, overwrite: bool = False
+) -> dict[str, Any]:
+    """Draw BM25's negatives into `folder`, or find it done; returns the step's manifest."""
+
+    def work(partial: Path) -> dict[str, Any]:
+        pool, report = bm25_pool(train, mining, seed)
+        write_pool(partial / NEGATIVES, pool)
+        return report
+
+    own = {"bm25_depth": mining.bm25_depth, "bm25_negatives": mining.bm25_negatives}
+    return run_step(folder, {**data_hashes(train), **own, "seed": seed}, work, overwrite=overwrite)
 
 
 class FinetuningJob:
@@ -67,8 +82,8 @@ class FinetuningJob:
 
     def run(self) -> dict[str, dict[str, Any]]:
         """Do what is left to do; returns the steps' manifests, the last round last."""
-        manifests = {"bm25": self._bm25()}
-        manifests["round1"] = self._round("round1", self._start(), ["bm25"])
+        manifests = {BM25: bm25_step(self.steps / BM25, self.train, self.mining, self.config.seed, self.overwrite)}
+        manifests["round1"] = self._round("round1", self._start(), [BM25])
         if self.config.rounds == 2:
             round1 = manifests["round1"]["result"]["model_hash"]
             judge = self.mining.cross_encoder
@@ -76,7 +91,7 @@ class FinetuningJob:
                 manifests["cross_encoder"] = self._train_judge(round1)
                 judge = f"trained, {manifests['cross_encoder']['result']['model_hash']}"
             manifests["mined"] = self._mine(round1, judge)
-            pools = ["bm25", "mined"] if self.config.round2_negatives == "both" else ["mined"]
+            pools = [BM25, "mined"] if self.config.round2_negatives == "both" else ["mined"]
             if self.mining.unlabelled_queries:
                 manifests["labelled"] = self._label(round1, judge)
                 pools.append("labelled")
@@ -88,15 +103,6 @@ class FinetuningJob:
     def _start(self, which: str = "pretrained") -> SentenceTransformer:
         checkpoint = self.start if which == "pretrained" else self.steps / "round1" / RETRIEVER
         return load_starting_point(checkpoint, self.steps, self.config)
-
-    def _bm25(self) -> dict[str, Any]:
-        def work(folder: Path) -> dict[str, Any]:
-            pool, report = bm25_pool(self.train, self.mining, self.config.seed)
-            write_pool(folder / NEGATIVES, pool)
-            return report
-
-        own = {"bm25_depth": self.mining.bm25_depth, "bm25_negatives": self.mining.bm25_negatives}
-        return self._step("bm25", {**self.hashes, **own, "seed": self.config.seed}, work)
 
     def _train_judge(self, model: str) -> dict[str, Any]:
         """A cross-encoder, trained against passages that round 1's retriever finds."""

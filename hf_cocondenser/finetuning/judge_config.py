@@ -11,7 +11,8 @@ TRAIN = "train"
 """Instead of a cross-encoder's name: train one."""
 
 
-def _option(default: Any, text: str) -> Any:
+def option(default: Any, text: str) -> Any:
+    """A field of a configuration with its help text."""
     return field(default=default, metadata={"help": text})
 
 
@@ -23,25 +24,23 @@ class JudgeConfig:
         InputError: a value is out of its range.
     """
 
-    cross_encoder: str | None = _option(
+    cross_encoder: str | None = option(
         None, "cross-encoder that judges mined negatives (RocketQA's denoising); train: one is trained for it"
     )
-    denoise_depth: int | None = _option(
+    denoise_depth: int | None = option(
         None,
         "candidates per query that the cross-encoder judges; where it leaves too few, others behind these fill up, at"
         " random and unjudged (RocketQA: 50; default: it judges all, and nothing fills up)",
     )
-    cross_encoder_start: str | None = _option(
+    cross_encoder_start: str | None = option(
         None, "encoder that the cross-encoder is trained from (default: what the retriever starts from)"
     )
-    cross_encoder_epochs: float = _option(2.0, "training the cross-encoder: passes over its pairs")
-    cross_encoder_learning_rate: float = _option(2e-5, "training the cross-encoder: peak learning rate")
-    cross_encoder_batch_size: int = _option(64, "training the cross-encoder: pairs per device and step")
-    cross_encoder_length: int = _option(160, "training the cross-encoder: longest pair in tokens")
-    cross_encoder_depth: int = _option(
-        1000, "its negatives are drawn at random from round 1's first so many documents"
-    )
-    cross_encoder_negatives: int = _option(4, "training the cross-encoder: negatives per query")
+    cross_encoder_epochs: float = option(2.0, "training the cross-encoder: passes over its pairs")
+    cross_encoder_learning_rate: float = option(2e-5, "training the cross-encoder: peak learning rate")
+    cross_encoder_batch_size: int = option(64, "training the cross-encoder: pairs per device and step")
+    cross_encoder_length: int = option(160, "training the cross-encoder: longest pair in tokens")
+    cross_encoder_depth: int = option(1000, "its negatives are drawn at random from round 1's first so many documents")
+    cross_encoder_negatives: int = option(4, "training the cross-encoder: negatives per query")
 
     def __post_init__(self) -> None:
         positive = ("epochs", "learning_rate", "batch_size", "depth", "negatives")

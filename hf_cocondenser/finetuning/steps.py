@@ -85,6 +85,15 @@ def run_step(
     return read_json(folder / MANIFEST)
 
 
+def hand_on(source: Path, target: Path) -> None:
+    """Copy a finished step to where another job will find it done; nothing happens where there is one already."""
+    if (source / MANIFEST).is_file() and not target.exists():
+        partial = target.with_name(f".{target.name}.copy")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial)
+        partial.rename(target)
+
+
 def _prepare(partial: Path, inputs: dict[str, Any]) -> None:
     if partial.is_dir():
         recorded = partial / _INPUTS

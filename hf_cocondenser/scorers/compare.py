@@ -16,10 +16,10 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import require_new_folder
 from hf_cocondenser.finetuning.dev import restrict, sample_queries
 from hf_cocondenser.finetuning.finetune import finetune
-from hf_cocondenser.finetuning.mining import bm25_pool
-from hf_cocondenser.finetuning.pools import read_pool, write_pool
+from hf_cocondenser.finetuning.job import BM25, NEGATIVES, bm25_step
+from hf_cocondenser.finetuning.pools import read_pool
 from hf_cocondenser.finetuning.starting_point import load_starting_point, model_hash
-from hf_cocondenser.finetuning.steps import run_step
+from hf_cocondenser.finetuning.steps import STEPS, hand_on, run_step
 from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
 from hf_cocondenser.retrieval.collection import RetrievalData, hash_texts
 from hf_cocondenser.retrieval.distributed import local_device
@@ -34,7 +34,7 @@ from hf_cocondenser.scorers.training import train_scorer
 
 logger = logging.getLogger(__name__)
 
-MODELS, RUNS, NEGATIVES = "models", "runs", "negatives"
+MODELS, RUNS = "models", "runs"
 
 
 def compare_scorers(
@@ -100,20 +100,19 @@ class _Comparison:
         self.output_dir = output_dir
         self.config = config
         self.overwrite = overwrite
-        self.hashes = {
-            "corpus": train.corpus_hash(),
-            "queries": hash_texts(train.queries.items()),
-            "qrels": hash_texts((query, repr(sorted(own.items()))) for query, own in train.qrels.items()),
-        }
+        self.negatives = output_dir / "negatives"
+        self.ranked = {"corpus": test.corpus_hash(), "queries": hash_texts(test.queries.items())}
 
     def run(self) -> str:
         rows = [self._bm25()]
         candidates, source = rows[0].run, f"BM25's first {self.config.depth}"
         if self.candidates is not None:
             candidates, source = self.candidates, f"{Path(self.config.candidates).stem}'s first {self.config.depth}"
-        self._step(self.output_dir / NEGATIVES, self._negatives_inputs(), self._negatives)
+        negatives = bm25_step(
+            self.negatives, self.train, self.config.mining("dense"), self.config.seed, self.overwrite
+        )
         for name in self.config.scorers:
-            model = self._train(name)
+            model = self._train(name, negatives["inputs"])
             rows += self._rank(name, model, candidates, source)
         return write_comparison(self.output_dir, self.test, rows, {**asdict(self.config), "scored": source})
 
@@ -124,29 +123,17 @@ class _Comparison:
             return {"variant": variant, "milliseconds": milliseconds, "bytes": size}
 
         folder = self.output_dir / RUNS / "bm25"
-        result = self._step(folder, {**self._ranked_inputs(), "depth": self.config.depth}, work)["result"]
+        result = self._step(folder, {**self.ranked, "depth": self.config.depth}, work)["result"]
         run = read_run(folder / "exact.trec")
         return Row(result["variant"], "the corpus", run, result["milliseconds"], result["bytes"])
 
-    def _ranked_inputs(self) -> dict[str, Any]:
-        return {"corpus": self.hashes["corpus"], "queries": hash_texts(self.test.queries.items())}
-
-    def _negatives_inputs(self) -> dict[str, Any]:
-        mining = self.config.mining("dense")
-        own = {"bm25_depth": mining.bm25_depth, "bm25_negatives": mining.bm25_negatives}
-        return {**self.hashes, **own, "seed": self.config.seed}
-
-    def _negatives(self, folder: Path) -> dict[str, Any]:
-        pool, report = bm25_pool(self.train, self.config.mining("dense"), self.config.seed)
-        write_pool(folder / "negatives.jsonl", pool)
-        return report
-
-    def _train(self, name: str) -> Path:
-        """Where the trained scorer is."""
+    def _train(self, name: str, negatives: Mapping[str, Any]) -> Path:
+        """Where the trained scorer is; `negatives` tells what BM25's were drawn from."""
         folder = self.output_dir / MODELS / name
         logger.info("%s", name)
         training = self.config.finetuning(name)
         if name not in TRAINED_HERE:
+            hand_on(self.negatives, folder / STEPS / BM25)
             mining = self.config.mining(name)
             finetune(self.checkpoint, self.train, folder, training, mining, overwrite=self.overwrite)
             return folder
@@ -159,13 +146,13 @@ class _Comparison:
                 self.train.queries,
                 self.train.corpus,
                 relevant_documents(self.train.qrels),
-                [read_pool(self.output_dir / NEGATIVES / "negatives.jsonl")],
+                [read_pool(self.negatives / NEGATIVES)],
                 training.negatives_per_query,
                 training.seed,
             )
             return train_scorer(TRAINED_HERE[name].from_retriever(start, **settings), training_set, partial, training)
 
-        inputs = {**self._negatives_inputs(), **asdict(training), **settings, "start": model_hash(start)}
+        inputs = {**negatives, **asdict(training), **settings, "start": model_hash(start)}
         self._step(folder, inputs, work)
         return folder / "model"
 
@@ -196,7 +183,7 @@ class _Comparison:
 
         inputs = {
             "model": scorer.fingerprint(),
-            **self._ranked_inputs(),
+            **self.ranked,
             "candidates": hash_texts((query, repr(sorted(hits))) for query, hits in chosen.items()),
             "depth": depth,
             "exact": exact,

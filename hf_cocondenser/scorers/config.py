@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.judge_config import option
 from hf_cocondenser.finetuning.recipes import rocketqa_configs
 
 SCORERS = ("dense", "dpr", "rocketqa", "colbert", "me-bert", "poly-encoder", "coil")
-
-
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass
@@ -31,30 +28,30 @@ class ScorersConfig:
             " rocketqa the one of finetune's recipe of that name (two rounds and a cross-encoder: the longest by far)"
         },
     )
-    train_share: float = _option(1.0, "share of the training queries to use (a seeded sample)")
-    epochs: float = _option(3.0, "passes over the training queries")
-    max_steps: int = _option(0, "optimizer steps, instead of epochs (0: by epochs)")
-    batch_size: int = _option(32, "queries per step; all their passages are each other's negatives")
-    negatives_per_query: int = _option(1, "BM25 negatives per query and step, drawn anew each epoch")
-    learning_rate: float = _option(2e-5, "peak learning rate")
-    query_length: int = _option(64, "longest query in tokens")
-    passage_length: int = _option(256, "longest passage in tokens")
-    precision: Literal["auto", "bfloat16", "float32"] = _option(
+    train_share: float = option(1.0, "share of the training queries to use (a seeded sample)")
+    epochs: float = option(3.0, "passes over the training queries")
+    max_steps: int = option(0, "optimizer steps, instead of epochs (0: by epochs)")
+    batch_size: int = option(32, "queries per step; all their passages are each other's negatives")
+    negatives_per_query: int = option(1, "BM25 negatives per query and step, drawn anew each epoch")
+    learning_rate: float = option(2e-5, "peak learning rate")
+    query_length: int = option(64, "longest query in tokens")
+    passage_length: int = option(256, "longest passage in tokens")
+    precision: Literal["auto", "bfloat16", "float32"] = option(
         "auto", "of the training; auto: bfloat16 where the hardware multiplies it"
     )
-    seed: int = _option(42, "seed of fresh weights, negatives, order and the sample of test queries")
-    rocketqa_epochs: float = _option(2.0, "RocketQA: passes of its cross-encoder over the training pairs")
-    rocketqa_depth: int = _option(50, "RocketQA: candidates per training query that its cross-encoder judges")
-    colbert_dimension: int = _option(128, "ColBERT: numbers per token")
-    me_bert_vectors: int = _option(8, "ME-BERT: vectors per document")
-    poly_codes: int = _option(16, "Poly-encoder: codes, and so vectors per query")
-    coil_dimension: int = _option(32, "COIL: numbers per token")
-    candidates: str = _option("bm25", "what is scored again: bm25's first documents, or a TREC run file's")
-    depth: int = _option(200, "candidates per query, and documents kept by an exact search")
-    exact_pairs: int = _option(
+    seed: int = option(42, "seed of fresh weights, negatives, order and the sample of test queries")
+    rocketqa_epochs: float = option(2.0, "RocketQA: passes of its cross-encoder over the training pairs")
+    rocketqa_depth: int = option(50, "RocketQA: candidates per training query that its cross-encoder judges")
+    colbert_dimension: int = option(128, "ColBERT: numbers per token")
+    me_bert_vectors: int = option(8, "ME-BERT: vectors per document")
+    poly_codes: int = option(16, "Poly-encoder: codes, and so vectors per query")
+    coil_dimension: int = option(32, "COIL: numbers per token")
+    candidates: str = option("bm25", "what is scored again: bm25's first documents, or a TREC run file's")
+    depth: int = option(200, "candidates per query, and documents kept by an exact search")
+    exact_pairs: int = option(
         2_000_000, "also search the whole corpus where that takes at most so many query-document pairs; 0: never"
     )
-    test_queries: int = _option(0, "test queries at most, a seeded sample (0: all)")
+    test_queries: int = option(0, "test queries at most, a seeded sample (0: all)")
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.scorers if name not in SCORERS]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import chain
@@ -20,7 +19,7 @@ from hf_cocondenser.finetuning.finetune import dev_split, finetune
 from hf_cocondenser.finetuning.fresh_t5 import fresh_inputs, is_fresh_t5, make_fresh_t5
 from hf_cocondenser.finetuning.pair_training import sources_signature
 from hf_cocondenser.finetuning.publishing import data_hashes
-from hf_cocondenser.finetuning.steps import STEPS, processes, run_step
+from hf_cocondenser.finetuning.steps import STEPS, hand_on, processes, run_step
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collection import RetrievalData
 from hf_cocondenser.retrieval.evaluation import depth_needed, measure_run, require_distinct_names
@@ -95,12 +94,12 @@ class StudyCells:
             target = folder / _RETRIEVER
             negatives = self._negatives(cell.share)
             if cell.variant != "GTR-PT" and processes().is_main_process:
-                _copy_step(negatives, target / STEPS / "bm25")
+                hand_on(negatives, target / STEPS / "bm25")
             processes().wait_for_everyone()
             finetune(start, self.train, target, finetuning, self.mining, pairs, dev=self.dev)
             if not processes().is_main_process:
                 return {}
-            _copy_step(target / STEPS / "bm25", negatives)
+            hand_on(target / STEPS / "bm25", negatives)
             retriever = load_retriever(target)
             write_json(folder / _VALUES, {name: self._measure(d, retriever) for name, d in self.evaluation.items()})
             return {"parameters": sum(p.numel() for p in retriever.parameters())}
@@ -186,15 +185,6 @@ class StudyCells:
         measure = self.config.main_measure
         per_query = measure_run(data, run, [measure]).per_query
         return {"measure": [per_query[query][measure] for query in data.qrels], "words": words_of_hits(data, run)}
-
-
-def _copy_step(source: Path, target: Path) -> None:
-    """BM25's negatives are the same for every model: a finished step is handed on."""
-    if source.is_dir() and not target.exists():
-        partial = target.with_name(f".{target.name}.copy")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial)
-        partial.rename(target)
 
 
 def corpus_words(data: RetrievalData) -> dict[str, Sequence[float]]:

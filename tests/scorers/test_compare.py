@@ -118,9 +118,10 @@ def test_dense_is_finetune_and_dpr_is_untied(finished: Path):
     for model, tied in ((dense, True), (dpr, False)):
         query, document = (encode(["w1 w2"]) for encode in (model.encode_query, model.encode_document))
         assert bool(abs(query - document).max() < 1e-6) == tied
-    for name in ("dense", "dpr"):
-        pool = finished / "models" / name / "steps" / "bm25" / "negatives.jsonl"
-        assert pool.read_bytes() == (finished / "negatives" / "negatives.jsonl").read_bytes()
+    for name in ("dense", "dpr", "rocketqa"):
+        drawn, own = finished / "negatives", finished / "models" / name / "steps" / "bm25"
+        assert (own / "negatives.jsonl").read_bytes() == (drawn / "negatives.jsonl").read_bytes()
+        assert (own / "manifest.json").stat().st_mtime_ns == (drawn / "manifest.json").stat().st_mtime_ns  # not twice
 
 
 def test_rocketqa_is_the_recipe(finished: Path):
