@@ -170,7 +170,7 @@ def _normalise_batch(
     titles = batch[columns.title] if columns.title else [None] * len(numbers)
     return {
         "_id": [str(number if id is None else id) for id, number in zip(ids, numbers, strict=True)],
-        "title": [title or "" for title in titles],
+        "title": ["" if title is None else str(title) for title in titles],
         "passages": [_passages(content, columns.content) for content in batch[columns.content]],
     }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, IterableDataset, load_dataset, load_from_disk
+from datasets import Dataset, Features, IterableDataset, Value, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
 from hf_cocondenser.errors import InputError
@@ -99,8 +100,13 @@ def open_source(
         if kind == "text":
             unit = text_documents or ("file" if len(files) > 1 else "line")
             return load_dataset("text", sample_by=TEXT_DOCUMENTS[unit], **options)
-        if kind == "tsv":
-            return load_dataset("csv", sep="\t", **options)
+        if kind in ("csv", "tsv"):
+            # As text: an id is not to lose its zeros, nor a text to vanish because it is "NA" or "null".
+            separator = "\t" if kind == "tsv" else ","
+            columns = Features(dict.fromkeys(_header(files[0], separator), Value("string")))
+            return load_dataset(
+                "csv", sep=separator, features=columns, keep_default_na=False, na_values=[""], **options
+            )
         return load_dataset(kind, **options)
     except Exception as error:
         raise describe_failure(source, error) from None
@@ -122,6 +128,12 @@ def describe_failure(source: str | Path, error: Exception) -> InputError:
     cause = error.__cause__ if isinstance(error, DatasetGenerationError) and error.__cause__ else error
     reason = " ".join(str(cause).split())[:300]
     return InputError(f"{', '.join(repr(str(file)) for file in files[:3])} cannot be read as {kind} ({reason}).")
+
+
+def _header(file: Path, separator: str) -> list[str]:
+    opener = gzip.open if file.suffix == ".gz" else open
+    with opener(file, "rt", encoding="utf-8-sig", newline="") as lines:
+        return next((row for row in csv.reader(lines, delimiter=separator) if row), [])
 
 
 def _json_problem(file: Path) -> str | None:

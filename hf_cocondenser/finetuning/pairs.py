@@ -211,6 +211,8 @@ def _columns(name: str, row: dict[str, Any], question: str | None, answer: str |
     texts = [column for column, value in row.items() if _is_text(value)]
     question = question or next((known for known in _QUESTIONS if known in texts and known != answer), None)
     answer = answer or next((known for known in _ANSWERS if known in texts and known != question), None)
+    if len(texts) > 2:
+        texts = [column for column in texts if not _is_number(row[column])]
     if len(texts) == 2:
         question = question or next(column for column in texts if column != answer)
         answer = answer or next(column for column in texts if column != question)
@@ -229,6 +231,15 @@ def _columns(name: str, row: dict[str, Any], question: str | None, answer: str |
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, list) and bool(value) and isinstance(value[0], str))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a text is a number, as those of CSV files are read."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _text(value: Any, draw: np.random.Generator) -> str:

@@ -164,6 +164,19 @@ def test_refusals(tmp_path, streaming):
     refused(tmp_path / "bad.parquet", r"bad\.parquet' cannot be read as parquet")
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_looks_like_a_number_or_nothing_in_a_table_is_text(tmp_path, streaming):
+    for name, separator in (("a.csv", ","), ("a.tsv", "\t")):
+        rows = [["id", "title", "text"], ["007", "2020", "null"], ["008", "NA", "12"], ["", "", "no id"]]
+        lines = "".join(separator.join(row) + "\n" for row in rows)
+        (tmp_path / name).write_text(lines, encoding="utf-8-sig")
+        assert list(load_documents(tmp_path / name, streaming=streaming)) == [
+            {"_id": "007", "title": "2020", "passages": ["null"]},
+            {"_id": "008", "title": "NA", "passages": ["12"]},
+            {"_id": "2", "title": "", "passages": ["no id"]},
+        ]
+
+
 def test_an_id_twice(tmp_path):
     path = jsonl(tmp_path / "x.jsonl", [*ROWS, ROWS[1]])
     with pytest.raises(InputError, match=r"1 document ids come more than once.*x\.jsonl.*'b'"):

@@ -88,6 +88,11 @@ def test_weights_and_names(tmp_path: Path):
         parse_source("a.jsonl:0")
 
 
+def test_columns_of_numbers_are_no_texts(tmp_path: Path):
+    (tmp_path / "pairs.csv").write_text("asked,said,votes\nwhy,because,12\n")
+    assert list(open_pairs(str(tmp_path / "pairs.csv")).rows(0, 0)) == [("why", "because")]
+
+
 def test_the_mixture_has_its_shares(tmp_path: Path):
     for name, number in (("a", 90), ("b", 10)):
         write(tmp_path / f"{name}.jsonl", [{"question": name, "answer": str(i)} for i in range(number)])
