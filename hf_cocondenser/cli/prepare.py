@@ -112,7 +112,7 @@ def run(source: str, where: SourceArguments, arguments: PrepareArguments) -> Non
     if arguments.tokenizer is not None:
         tokenizer = load_tokenizer(arguments.tokenizer)
     else:
-        tokenizer = train_wordpiece(_texts(documents, recipe), arguments.train_tokenizer or 0)
+        tokenizer = train_wordpiece(_Texts(documents, recipe), arguments.train_tokenizer or 0)
     prepare_spans(
         documents,
         tokenizer,
@@ -124,9 +124,16 @@ def run(source: str, where: SourceArguments, arguments: PrepareArguments) -> Non
     )
 
 
-def _texts(documents: Dataset | IterableDataset, recipe: SpanRecipe) -> Iterator[str]:
-    for document in tqdm(documents, desc="reading for the tokenizer", unit=" documents", disable=None):
-        yield from document_texts(document["title"], document["passages"], recipe)
+@dataclass(frozen=True)
+class _Texts:
+    """The texts of documents, which can be read more than once."""
+
+    documents: Dataset | IterableDataset
+    recipe: SpanRecipe
+
+    def __iter__(self) -> Iterator[str]:
+        for document in tqdm(self.documents, desc="reading for the tokenizer", unit=" documents", disable=None):
+            yield from document_texts(document["title"], document["passages"], self.recipe)
 
 
 COMMAND = Command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -61,8 +61,11 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
 def train_wordpiece(texts: Iterable[str], vocab_size: int, *, min_frequency: int = 2) -> PreTrainedTokenizerBase:
     """Train an uncased WordPiece tokenizer, saved and loaded as BERT's.
 
+    The same texts give the same vocabulary: the library numbers the pieces inside words in a random order, and breaks ties
+    between merges by these numbers, so a first reading finds these pieces and the second has them in order.
+
     Args:
-        texts: the corpus; read once.
+        texts: the corpus; read twice, so an iterator is kept in memory.
         vocab_size: tokens, the five special ones included; fewer where the corpus does not give so many.
         min_frequency: pieces met less often are not made.
 
@@ -71,14 +74,21 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int, *, min_frequency: int
     """
     if vocab_size < 100:
         raise InputError(f"A vocabulary of {vocab_size} tokens is too small; ask for at least 100.")
+    texts = list(texts) if isinstance(texts, Iterator) else texts
+    characters = _vocabulary(texts, 0, min_frequency, _SPECIAL_TOKENS).keys() - {*_SPECIAL_TOKENS}
+    if not characters:
+        raise InputError("A tokenizer cannot be trained: the corpus has no words.")
+    first = [*_SPECIAL_TOKENS, *sorted(characters, key=lambda piece: (len(piece), piece))]
+    return BertTokenizerFast(vocab=_vocabulary(texts, vocab_size, min_frequency, first), do_lower_case=True)
+
+
+def _vocabulary(texts: Iterable[str], size: int, min_frequency: int, first: list[str]) -> dict[str, int]:
+    """Pieces and their ids, `first` the first; where `size` leaves no room for merges, only what words are made of."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=_SPECIAL_TOKENS, show_progress=False
+        vocab_size=size, min_frequency=min_frequency, special_tokens=first, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
-    vocabulary = tokenizer.get_vocab()
-    if len(vocabulary) <= len(_SPECIAL_TOKENS):
-        raise InputError("A tokenizer cannot be trained: the corpus has no words.")
-    return BertTokenizerFast(vocab=vocabulary, do_lower_case=True)
+    return tokenizer.get_vocab()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,6 +217,22 @@ def test_a_trained_tokenizer(tmp_path, spans_folder):
     loaded.model_max_length = 7
     loaded("a b c d e f g h", truncation=True, max_length=4)
     assert tokenizer_hash(loaded) == tokenizer_hash(tokenizer)  # lengths are no part of what it is
+
+
+def test_a_tokenizer_is_a_function_of_its_texts():
+    """In another process, whose hash tables are in another order; a corpus with many ties."""
+    code = (
+        "import random; from hf_cocondenser.data.tokenizer import train_wordpiece, tokenizer_hash\n"
+        "r = random.Random(0); word = lambda: ''.join(r.choices('abcdefghijklmnopqrstuvwxyz', k=r.randint(3, 9)))\n"
+        "words = [word() for _ in range(2000)]; texts = [' '.join(r.choices(words, k=50)) for _ in range(200)]\n"
+        "print(tokenizer_hash(train_wordpiece(iter(texts), 600)), tokenizer_hash(train_wordpiece(texts, 600)))"
+    )
+    run = [sys.executable, "-c", code]
+    printed = {
+        subprocess.run(run, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
+        for _ in range(2)
+    }
+    assert len(printed) == 1 and len(set(printed.pop().split())) == 1
 
 
 def test_tokenizers_that_are_refused(tmp_path):
