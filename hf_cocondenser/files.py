@@ -44,6 +44,19 @@ def require_new_folder(
     return path
 
 
+def require_new_file(path: str | Path) -> None:
+    """Check, before the work for it is done, that a file can be written; one of the name would be replaced.
+
+    Raises:
+        InputError: it is a folder, or the folder it would lie in is not there.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"'{path}' is a folder; name a file to write to.")
+    if not path.parent.is_dir():
+        raise InputError(f"'{path}' cannot be written: there is no folder '{path.parent}'.")
+
+
 def _require_outside(needed: Any, path: Path) -> None:
     if (
         isinstance(needed, str | Path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.files import require_new_file
 
 if TYPE_CHECKING:
     from hf_cocondenser.retrieval.answering import Searched
@@ -36,6 +37,8 @@ class SearchArguments:
     bm25_language: str = field(
         default="auto", metadata={"help": "stop words and stemming: english, german ..., cjk, none"}
     )
+    score_function: str | None = field(default=None, metadata={"help": "dot or cosine (default: the retriever's own)"})
+    force: bool = field(default=False, metadata={"help": "take a score function the retriever was not made for"})
     precision: str = field(default="auto", metadata={"help": "auto, float32 or bfloat16"})
     cache_dir: str | None = field(
         default=None, metadata={"help": "folder for embeddings and index: kept, resumed, shared by processes"}
@@ -62,6 +65,8 @@ def run(model: str, arguments: SearchArguments) -> None:
 
     if (arguments.corpus is None) == (arguments.data is None):
         raise InputError("Name the documents with --corpus, or a judged collection with --data (one of them).")
+    if arguments.output is not None:
+        require_new_file(arguments.output)
     searched = search_corpus(
         model,
         arguments.corpus,
@@ -72,6 +77,8 @@ def run(model: str, arguments: SearchArguments) -> None:
         k=arguments.k,
         hybrid=arguments.hybrid,
         bm25_language=arguments.bm25_language,
+        score=arguments.score_function,
+        force_score=arguments.force,
         precision=arguments.precision,
         cache_dir=arguments.cache_dir,
         index=arguments.index,

@@ -19,6 +19,7 @@ from hf_cocondenser.hub.export import save_retriever, usable_positions
 from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.retrieval.distributed import local_device
 from hf_cocondenser.retrieval.encode import resolve_precision
+from hf_cocondenser.retrieval.retriever import recorded_score_function
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -45,6 +46,8 @@ def load_starting_point(checkpoint: str | Path, work_folder: Path, config: Finet
     model = _load(str(checkpoint), config)
     if config.similarity is not None:
         model.similarity_fn_name = config.similarity
+    if recorded_score_function(model) is None:
+        raise InputError(f"'{checkpoint}' does not say what it compares by; choose --similarity dot or cosine.")
     if model.similarity_fn_name not in ("dot", "cosine"):
         raise InputError(f"'{checkpoint}' compares by '{model.similarity_fn_name}'; choose similarity dot or cosine.")
     if config.untied:

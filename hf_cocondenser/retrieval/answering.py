@@ -15,7 +15,7 @@ from hf_cocondenser.retrieval.distributed import launched_processes, local_devic
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.parquet import write_embeddings
-from hf_cocondenser.retrieval.retriever import load_retriever
+from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever
 from hf_cocondenser.retrieval.runs import Run, ranked
 from hf_cocondenser.retrieval.search import DenseSearcher
 
@@ -61,6 +61,8 @@ def search_corpus(
     k: int = 10,
     hybrid: bool = False,
     bm25_language: str = "auto",
+    score: str | None = None,
+    force_score: bool = False,
     precision: str = "auto",
     cache_dir: str | Path | None = None,
     index: str | None = None,
@@ -82,6 +84,8 @@ def search_corpus(
         k: documents for each query.
         hybrid: fuse with BM25.
         bm25_language: see `BM25Index.build`.
+        score: `dot` or `cosine`; by default the retriever's own.
+        force_score: allow a score that the retriever was not made for.
         precision: `auto`, `float32` or `bfloat16`.
         cache_dir: folder for embeddings and index; without queries it is only filled.
         index: FAISS factory string; None searches exactly.
@@ -114,6 +118,10 @@ def search_corpus(
         raise InputError(
             "There is no query; give some, or say where the embeddings should go to only encode the corpus."
         )
+    if index_parameters is not None and index is None and milvus is None:
+        raise InputError(
+            "Search parameters are an index's, and the search is exact; name an index too, or leave them out."
+        )
     if parquet_dir is not None:
         require_new_folder(parquet_dir)
     with launched_processes() as processes:
@@ -128,6 +136,8 @@ def search_corpus(
             index=index if processes.rank == 0 else None,
             index_parameters=index_parameters,
             milvus=milvus if processes.rank == 0 else None,
+            score=score,
+            force_score=force_score,
             precision=precision,
             show_progress=processes.rank == 0,
         )
@@ -137,7 +147,12 @@ def search_corpus(
         vectors = searcher.vectors
         if vectors is None:  # all of them are in Milvus
             vectors = searcher.encoder.encode(list(texts.values()), show_progress=True)
-        write_embeddings(parquet_dir, searcher.ids, vectors, texts, titles, show_progress=True)
+        about = {
+            "retriever": fingerprint(model),
+            "score": "cosine" if searcher.cosine else "dot",
+            "precision": searcher.encoder.precision,
+        }
+        write_embeddings(parquet_dir, searcher.ids, vectors, texts, titles, about=about, show_progress=True)
     depth = max(k, _FUSED_DEPTH) if hybrid else k
     run = searcher.search(asked, depth, exclude_same_id=same_ids)
     if hybrid and asked:

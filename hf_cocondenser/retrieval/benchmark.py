@@ -102,6 +102,10 @@ def evaluate_retriever(
     check_measures(measures)
     if options.depth < 1:
         raise InputError(f"The depth is {options.depth}; retrieve at least one document for each query.")
+    if options.index_parameters is not None and options.index is None:
+        raise InputError(
+            "Search parameters are an index's, and the search is exact; name an index too, or leave them out."
+        )
     with launched_processes() as processes:
         if processes.world_size > 1 and cache_dir is None:
             raise InputError("Several processes share their work through a folder: name one with --cache-dir.")

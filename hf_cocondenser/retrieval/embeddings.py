@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 FORMAT = 1
+_FIRST_FILES = {"ids.json", "manifest.json"}  # of which another process may just have written the second
 
 
 class ShardedMatrix:
@@ -182,7 +183,7 @@ def _start_or_resume(folder: Path, manifest: dict[str, Any], corpus: Mapping[str
                 f"'{folder}' holds embeddings with another {', '.join(told).replace('_', ' ')};"
                 f" name another folder, or delete it."
             )
-    elif folder.exists() and not (folder.is_dir() and {path.name for path in folder.glob("[!.]*")} <= {"ids.json"}):
+    elif folder.exists() and not (folder.is_dir() and {path.name for path in folder.glob("[!.]*")} <= _FIRST_FILES):
         raise InputError(f"'{folder}' is not empty and holds no embeddings; name a new folder.")
     if processes.rank == 0 and not (folder / "manifest.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -211,8 +212,6 @@ def _encode_missing(
             part = list(islice(texts, size))
             position = number * size + len(part)
             vectors = encoder.encode(part, progress=bar.update)
-            if not np.isfinite(vectors).all():
-                raise InputError("The retriever gives vectors that are not finite numbers; its weights are damaged.")
             _write_shard(folder, number, vectors)
 
 

@@ -107,6 +107,9 @@ class Encoder:
 
         Returns:
             float32, shape (texts, dimension), in the order given.
+
+        Raises:
+            InputError: a vector is not of finite numbers.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         prompt = self._prompt(kind)
@@ -138,6 +141,10 @@ class Encoder:
                 collect(running)
                 running = started
             collect(running)
+        if not np.isfinite(vectors).all():
+            raise InputError(
+                "The retriever gives vectors that are not finite numbers; its weights are damaged, or its training diverged."
+            )
         return vectors
 
     def _prompt(self, kind: Kind) -> str | None:

@@ -41,6 +41,8 @@ def load_retriever(name_or_path: str | Path, device: str | None = None) -> Sente
     with loading("The retriever", name_or_path):
         with suppress(OSError):  # a sentence-transformers model may have it in a folder of its own
             refuse_classifier(name_or_path)
+        if not path.is_dir():
+            _refuse_bare_name(str(name_or_path))
         return SentenceTransformer(str(name_or_path), device=device)
 
 
@@ -53,9 +55,16 @@ def score_function(model: SentenceTransformer, wanted: str | None = None, *, for
         force: allow one that the retriever was not made for.
 
     Raises:
-        InputError: the retriever is compared by a distance, or `wanted` is not its own and `force` is false.
+        InputError: the retriever is compared by a distance, or does not say by what, or `wanted` is not its own and
+            `force` is false.
     """
-    own = str(model.similarity_fn_name)
+    own = recorded_score_function(model)
+    if own is None and wanted is None:
+        raise InputError(
+            "The retriever does not say whether its vectors are compared by dot product or cosine; look it up where it was"
+            " published and name it with --score-function (score=... in Python)."
+        )
+    own = own or str(wanted)
     if own not in SCORE_FUNCTIONS:
         raise InputError(f"The retriever compares by '{own}'; only {' and '.join(SCORE_FUNCTIONS)} can be searched.")
     if wanted is None or wanted == own:
@@ -68,6 +77,17 @@ def score_function(model: SentenceTransformer, wanted: str | None = None, *, for
             f" leave the score function out, or add --force to do it all the same."
         )
     return wanted
+
+
+def recorded_score_function(model: SentenceTransformer) -> str | None:
+    """What a retriever says that it is compared by; None where it says nothing and it matters.
+
+    Models of sentence-transformers before 2.7 recorded nothing, and it takes cosine for all of them; only for vectors of
+    length 1 are cosine and dot product the same.
+    """
+    if model._similarity_fn_name is None and not _gives_unit_vectors(model):
+        return None
+    return str(model.similarity_fn_name)
 
 
 @contextmanager
@@ -114,6 +134,18 @@ def _refuse_bare_checkpoint(path: Path) -> None:
     )
 
 
+def _refuse_bare_name(name: str) -> None:
+    """Refuse a Hub name without modules.json: sentence-transformers would make up mean pooling and cosine for it."""
+    from sentence_transformers.util import is_sentence_transformer_model
+
+    names = [name] if "/" in name else [f"sentence-transformers/{name}", name]
+    if not any(is_sentence_transformer_model(each) for each in names):
+        raise InputError(
+            f"'{name}' is a bare checkpoint without modules.json, so its pooling and score are unknown; make a retriever"
+            " of it with `hf-cocondenser finetune`, or `export` where it is a Condenser."
+        )
+
+
 def fingerprint(model: SentenceTransformer) -> str:
     """A hash of everything that a vector depends on: weights, modules, tokenizer, prompts, lengths."""
     import torch
@@ -139,4 +171,8 @@ def fingerprint(model: SentenceTransformer) -> str:
 
 
 def _module_settings(module: Any) -> Any:
-    return module.get_config_dict() if hasattr(module, "get_config_dict") else {}
+    settings = module.get_config_dict() if hasattr(module, "get_config_dict") else {}
+    inner = [part for part in module.modules() if part is not module and hasattr(part, "get_config_dict")]
+    if inner:  # a Router, whose own settings say nothing of the encoders it leads to
+        return [settings, *([type(part).__name__, part.get_config_dict()] for part in inner)]
+    return settings

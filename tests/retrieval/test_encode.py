@@ -120,4 +120,7 @@ def test_untied_encoders_go_their_own_ways(make_retriever, texts, tmp_path):
     score = halves[0].encode("whales") @ halves[1].encode("bread")
     assert run["q"]["b"] == pytest.approx(float(score), rel=1e-4)
     assert fingerprint(model) != fingerprint(halves[0])
+    before = fingerprint(model)
+    model[0].sub_modules["document"][0].document_length = 7  # its embeddings are others
+    assert fingerprint(model) != before
     encode_corpus(model, {"a": "whales sing", "b": "bread"}, tmp_path / "e")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
+from huggingface_hub import constants
 from sentence_transformers import SentenceTransformer
 from transformers import BertConfig, BertModel
 
+from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.starting_point import load_starting_point
 from hf_cocondenser.retrieval.retriever import load_retriever, score_function
-from hf_cocondenser.retrieval.search import DenseSearcher
+from hf_cocondenser.retrieval.search import DenseSearcher, dense_search
 
 
 def test_bare_and_pretraining_checkpoints_are_refused(tmp_path):
@@ -90,3 +95,42 @@ def test_minilm_on_scifact(shared_data):
     )
     assert exact["nDCG@10"] == pytest.approx(fast["nDCG@10"], abs=0.01)
     assert exact["nDCG@10"] > 0.9
+
+
+def test_a_retriever_that_does_not_say_its_score_function(make_retriever, capsys, tmp_path):
+    """As models of the years before sentence-transformers recorded it; it would take cosine for all of them."""
+    folder = make_retriever(similarity="dot")
+    settings = json.loads((folder / "config_sentence_transformers.json").read_text())
+    del settings["similarity_fn_name"]
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    model = load_retriever(folder, device="cpu")
+    with pytest.raises(InputError, match=r"does not say .* name it with --score-function"):
+        score_function(model)
+    assert score_function(model, "dot") == "dot" and score_function(model, "cosine") == "cosine"
+    (tmp_path / "docs.jsonl").write_text('{"_id": "w", "text": "whales sing"}\n')
+    command = ["search", str(folder), "--corpus", str(tmp_path / "docs.jsonl"), "--query", "whales"]
+    assert main(command) == 2 and "--score-function" in capsys.readouterr().err
+    assert main([*command, "--score-function", "dot"]) == 0
+    with pytest.raises(InputError, match=r"does not say .* --similarity"):
+        load_starting_point(folder, tmp_path, FinetuneConfig(query_length=16, passage_length=16))
+
+
+def test_a_bare_checkpoint_of_the_hub_is_refused(make_retriever, monkeypatch, tmp_path):
+    """sentence-transformers would make up mean pooling and cosine for it."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    for name in ("bare", "whole"):
+        repository = tmp_path / f"models--somebody--{name}"
+        shutil.copytree(make_retriever(), repository / "snapshots" / ("0" * 40))
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text("0" * 40)
+    (tmp_path / "models--somebody--bare" / "snapshots" / ("0" * 40) / "modules.json").unlink()
+    with pytest.raises(InputError, match=r"'somebody/bare' is a bare checkpoint without modules\.json"):
+        load_retriever("somebody/bare", device="cpu")
+    assert load_retriever("somebody/whole", device="cpu").similarity_fn_name == "dot"
+
+
+def test_vectors_that_are_no_numbers_are_told(make_retriever):
+    model = load_retriever(make_retriever(), device="cpu")
+    model[0].auto_model.encoder.layer[1].output.dense.weight.data[0, 0] = float("nan")
+    with pytest.raises(InputError, match="not finite numbers"):
+        dense_search(model, {"q": "whales"}, {"a": "whales sing"}, precision="float32")

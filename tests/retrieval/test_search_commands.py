@@ -58,6 +58,20 @@ def test_search_own_documents(retriever, tmp_path, capsys):
     assert set(read_run(run_file)) == {"x", "y"}
 
 
+def test_search_refuses_first_what_would_come_to_nothing(retriever, beir_folder, tmp_path, capsys):
+    command = ["search", str(retriever), "--corpus", str(beir_folder), "--query", "whales"]
+    for extra, words in (
+        (["--output", str(tmp_path / "nowhere" / "run.trec")], "there is no folder"),
+        (["--output", str(tmp_path)], "is a folder"),
+        (["--index-parameters", "nprobe=4"], "name an index too"),
+    ):
+        assert main([*command, *extra, "--cache-dir", str(tmp_path / "cache")]) == 2
+        assert words in capsys.readouterr().err and not (tmp_path / "cache").exists()
+    evaluate = ["evaluate", str(retriever), "--data", str(beir_folder), "--output-dir", str(tmp_path / "out")]
+    assert main([*evaluate, "--index-parameters", "nprobe=4"]) == 2
+    assert "name an index too" in capsys.readouterr().err
+
+
 def test_search_a_judged_collection_and_compare(retriever, beir_folder, tmp_path, capsys):
     cache = ["--cache-dir", str(tmp_path / "cache")]
     assert main(["search", str(retriever), "--corpus", str(beir_folder), *cache]) == 0  # only encodes
