@@ -109,7 +109,9 @@ def read_unlabelled(path: str | Path, known: Sequence[str]) -> dict[str, str]:
     seen = {same_text(text) for text in known}
     queries: dict[str, str] = {}
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = (
+            Path(path).read_text(encoding="utf-8-sig").split("\n")
+        )  # splitlines would cut at what JSON leaves as it is
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The unlabelled queries '{path}' cannot be read: {error}.") from None
     for number, line in enumerate(lines, start=1):
@@ -127,5 +129,5 @@ def _query_text(line: str, path: str | Path, number: int) -> str:
         return line.strip()
     try:
         return str(json.loads(line)["text"]).strip()
-    except (json.JSONDecodeError, KeyError):
+    except (json.JSONDecodeError, KeyError, TypeError):
         raise InputError(f"Line {number} of '{path}' is no JSON object with 'text'.") from None

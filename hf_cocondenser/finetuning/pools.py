@@ -168,7 +168,10 @@ def read_pool(path: Path) -> Pool:
         InputError: a line is no such row.
     """
     pool: Pool = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # Lines end at line feeds alone: an id may hold what else `splitlines` takes for an end.
+    for number, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
+        if not line:
+            continue
         try:
             row: dict[str, Any] = json.loads(line)
             pool[row["query-id"]] = row["negatives"]

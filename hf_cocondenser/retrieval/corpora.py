@@ -56,10 +56,7 @@ def _read_queries(path: Path) -> Iterator[tuple[str, str]]:
             yield query.id, query.text
         return
     with beir.open_text(path) as file:
-        try:
-            lines = [line.strip() for line in file if line.strip()]
-        except UnicodeDecodeError:
-            raise InputError(f"'{path}' cannot be read as UTF-8 text.") from None
+        lines = [line.strip() for line in file if line.strip()]
     tabbed = all("\t" in line for line in lines)
     for number, line in enumerate(lines, start=1):
         identifier, text = line.split("\t", 1) if tabbed else (str(number), line)

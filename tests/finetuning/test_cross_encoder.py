@@ -15,6 +15,7 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
 from hf_cocondenser.finetuning.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
 from hf_cocondenser.finetuning.finetune import finetune
+from hf_cocondenser.finetuning.pools import read_pool, write_pool
 
 CORPUS = {"a": "w1 w2", "b": "w3", "c": "w4 w5 w6", "d": "w7"}
 
@@ -64,6 +65,14 @@ def test_label_queries():
     )
     assert relevant == {"q": ["b", "a"]} and negatives == {"q": ["d"]}  # r has no relevant passage, c is in doubt
     assert counts == {"unlabelled_queries": 2, "labelled": 1, "judged_pairs": 6, "pseudo_positives": 2}
+
+
+def test_lines_end_at_line_feeds_alone(tmp_path):
+    """JSON leaves Unicode's other line ends as they are."""
+    (tmp_path / "queries.jsonl").write_text('{"text": "why\u2028do whales sing"}\n', encoding="utf-8")
+    assert list(read_unlabelled(tmp_path / "queries.jsonl", []).values()) == ["why\u2028do whales sing"]
+    write_pool(tmp_path / "pool.jsonl", {"q\u2028": ["d\x85"]})
+    assert read_pool(tmp_path / "pool.jsonl") == {"q\u2028": ["d\x85"]}
 
 
 def test_read_unlabelled(tmp_path: Path):

@@ -133,6 +133,33 @@ def test_not_text(beir_folder):
         load_retrieval_data(beir_folder)
 
 
+@pytest.mark.parametrize("file", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
+def test_bytes_that_are_no_text(beir_folder, file):
+    path = beir_folder / file
+    path.write_bytes(path.read_bytes() + b"q1\t\xff\t1\n")
+    with pytest.raises(InputError, match=f"{path.name}' cannot be read as UTF-8"):
+        load_retrieval_data(beir_folder)
+
+
+def test_a_gzipped_file_that_was_cut_short(beir_folder):
+    path = beir_folder / "corpus.jsonl"
+    whole = gzip.compress(path.read_bytes())
+    path.with_suffix(".jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    path.unlink()
+    with pytest.raises(InputError, match=r"corpus\.jsonl\.gz' cannot be read"):
+        load_retrieval_data(beir_folder)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_id(beir_folder):
+    plain = load_retrieval_data(beir_folder)
+    (beir_folder / "qrels" / "test.tsv").write_text("\ufeffq1\td1\t2\n", encoding="utf-8")
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        text = (beir_folder / name).read_text(encoding="utf-8")
+        (beir_folder / name).write_text("\ufeff" + text, encoding="utf-8")
+    marked = load_retrieval_data(beir_folder)
+    assert marked.qrels == {"q1": {"d1": 2}} and marked.corpus == plain.corpus
+
+
 def test_not_a_data_set(tmp_path):
     with pytest.raises(InputError, match="no data set in the layout of BEIR"):
         load_retrieval_data(tmp_path)

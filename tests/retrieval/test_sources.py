@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import sys
@@ -13,6 +14,8 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.evaluation import measure_run
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.protocols import PROTOCOLS, find_protocol, qrels_hash
+from hf_cocondenser.retrieval.sources import dpr
+from hf_cocondenser.retrieval.sources.hub import HubDataset
 
 
 def jsonl(path: Path, *rows: dict) -> None:
@@ -117,6 +120,25 @@ def test_dpr_layout(tmp_path):
     (tmp_path / "nq" / "nq-test.qa.csv").write_text("where?\tLourdes\n")
     with pytest.raises(InputError, match="Line 1"):
         load_retrieval_data(tmp_path / "nq", split="test")
+
+
+def test_a_field_too_long_for_its_reader_is_told(tmp_path):
+    """A quotation mark that is never closed takes the rest of the file for one field."""
+    folder = write_dpr(tmp_path / "nq")
+    (folder / "nq-test.qa.csv").write_text('where?\t"' + "['Lourdes']\n" * 1000)
+    limit = csv.field_size_limit(1000)
+    try:
+        with pytest.raises(InputError, match=r"nq-test\.qa\.csv' cannot be read"):
+            dpr.read_questions(folder, "test")
+    finally:
+        csv.field_size_limit(limit)
+
+
+def test_judgements_of_a_hub_data_set_in_other_columns(monkeypatch):
+    for row in ({"q": "1", "d": "2"}, {"query-id": "1", "corpus-id": "2", "score": "high"}):
+        monkeypatch.setattr(HubDataset, "_qrels", lambda self, split, row=row: [row])
+        with pytest.raises(InputError, match="is not query-id, corpus-id"):
+            list(HubDataset("x").judgements("test"))
 
 
 def test_ir_datasets(tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -106,11 +108,22 @@ def read_qrels_file(path: Path) -> Iterator[tuple[str, str, int]]:
                 ) from None
 
 
-def open_text(path: Path) -> TextIO:
-    """Open a plain or gzipped UTF-8 file for reading."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open a plain or gzipped UTF-8 file for reading; a byte order mark at its head is left out.
+
+    Raises:
+        InputError: what is read is not UTF-8, or a gzipped file is damaged or cut short.
+    """
+    try:
+        with (
+            gzip.open(path, "rt", encoding="utf-8-sig")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8-sig") as file
+        ):
+            yield file
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"'{path}' cannot be read as UTF-8 text ({error}).") from None
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -122,19 +135,16 @@ def _find(folder: Path, name: str) -> Path:
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with open_text(path) as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise InputError(f"Line {number} of '{path}' is not valid JSON ({error}).") from None
-                if not isinstance(record, dict):
-                    raise InputError(f"Line {number} of '{path}' is not a JSON object.")
-                yield number, record
-        except (UnicodeDecodeError, gzip.BadGzipFile) as error:
-            raise InputError(f"'{path}' cannot be read as UTF-8 text ({error}).") from None
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise InputError(f"Line {number} of '{path}' is not valid JSON ({error}).") from None
+            if not isinstance(record, dict):
+                raise InputError(f"Line {number} of '{path}' is not a JSON object.")
+            yield number, record
 
 
 def _identifier(record: dict[str, Any], path: Path, number: int) -> str:

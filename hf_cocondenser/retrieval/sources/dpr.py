@@ -10,7 +10,7 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collection import Document, Query
@@ -31,7 +31,7 @@ def read_documents(folder: Path) -> Iterator[Document]:
     path = min(folder.glob("psgs*.tsv*"))
     csv.field_size_limit(10**8)
     with open_text(path) as file:
-        for number, fields in enumerate(csv.reader(file, delimiter="\t"), start=1):
+        for number, fields in enumerate(_tsv(path, file), start=1):
             if fields == ["id", "text", "title"]:
                 continue
             if len(fields) != 3:
@@ -69,7 +69,7 @@ def _read_json(path: Path) -> tuple[list[Query], list[tuple[str, str, int]] | No
             for number, entry in enumerate(entries)
             for context in entry["positive_ctxs"]
         ]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"'{path}' is not one of DPR's question files ({type(error).__name__}: {error}).") from None
     return questions, judgements
 
@@ -78,10 +78,18 @@ def _passage_id(context: dict[str, Any]) -> str:
     return str(context["passage_id"] if "passage_id" in context else context["psg_id"])
 
 
+def _tsv(path: Path, file: TextIO) -> Iterator[list[str]]:
+    rows = csv.reader(file, delimiter="\t")
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise InputError(f"Line {rows.line_num} of '{path}' cannot be read ({error}).") from None
+
+
 def _read_csv(path: Path) -> tuple[list[Query], None]:
     questions = []
     with open_text(path) as file:
-        for number, fields in enumerate(csv.reader(file, delimiter="\t")):
+        for number, fields in enumerate(_tsv(path, file)):
             try:
                 question, answers = fields
                 questions.append(Query(str(number), question, tuple(map(str, ast.literal_eval(answers)))))

@@ -42,12 +42,20 @@ class HubDataset:
         """(query id, document id, relevance) of a split.
 
         Raises:
-            InputError: there are no judgements for the split.
+            InputError: there are no judgements for the split, or they are in other columns.
         """
         for row in self._qrels(split):
-            query = next(str(row[name]) for name in _QUERY_NAMES if name in row)
-            document = next(str(row[name]) for name in _DOCUMENT_NAMES if name in row)
-            yield query, document, int(row["score"])
+            query = next((row[name] for name in _QUERY_NAMES if name in row), None)
+            document = next((row[name] for name in _DOCUMENT_NAMES if name in row), None)
+            try:
+                relevance = int(row["score"])
+            except (KeyError, TypeError, ValueError):
+                relevance = None
+            if query is None or document is None or relevance is None:
+                raise InputError(
+                    f"A judgement of the data set '{self.name}' is not query-id, corpus-id and a whole-number score: {row}"
+                )
+            yield str(query), str(document), relevance
 
     def _rows(self, configuration: str) -> Iterable[dict[str, Any]]:
         """All rows of a configuration, whatever its single split is called."""
