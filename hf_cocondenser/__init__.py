@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hf_cocondenser.data.documents import load_documents
     from hf_cocondenser.data.prepare import prepare_spans
     from hf_cocondenser.data.recipe import SpanRecipe
-    from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+    from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
     from hf_cocondenser.finetuning.finetune import finetune
     from hf_cocondenser.grad_cache import GradCache
     from hf_cocondenser.hub.convert import convert_checkpoint
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from hf_cocondenser.hub.publish import publish
     from hf_cocondenser.pretraining import ModelOptions, pretrain
     from hf_cocondenser.retrieval.answering import search_corpus
-    from hf_cocondenser.retrieval.benchmark import evaluate_retriever
+    from hf_cocondenser.retrieval.benchmark import SearchOptions, compare_runs, evaluate_retriever
+    from hf_cocondenser.retrieval.loading import load_retrieval_data
     from hf_cocondenser.scorers.compare import compare_scorers
     from hf_cocondenser.scorers.config import ScorersConfig
     from hf_cocondenser.trainer import CondenserTrainer
@@ -53,6 +54,7 @@ _LATER = {
     "SpanRecipe": "data.recipe",
     "FinetuneConfig": "finetuning.config",
     "MiningConfig": "finetuning.config",
+    "PairsConfig": "finetuning.config",
     "finetune": "finetuning.finetune",
     "GradCache": "grad_cache",
     "convert_checkpoint": "hub.convert",
@@ -61,7 +63,10 @@ _LATER = {
     "ModelOptions": "pretraining",
     "pretrain": "pretraining",
     "search_corpus": "retrieval.answering",
+    "SearchOptions": "retrieval.benchmark",
+    "compare_runs": "retrieval.benchmark",
     "evaluate_retriever": "retrieval.benchmark",
+    "load_retrieval_data": "retrieval.loading",
     "compare_scorers": "scorers.compare",
     "ScorersConfig": "scorers.config",
     "CondenserTrainer": "trainer",
@@ -81,15 +86,19 @@ __all__ = [
     "InputError",
     "MiningConfig",
     "ModelOptions",
+    "PairsConfig",
     "ScorersConfig",
+    "SearchOptions",
     "SpanDataset",
     "SpanRecipe",
     "adapt",
+    "compare_runs",
     "compare_scorers",
     "convert_checkpoint",
     "evaluate_retriever",
     "finetune",
     "load_documents",
+    "load_retrieval_data",
     "prepare_spans",
     "pretrain",
     "publish",

@@ -12,12 +12,13 @@ from datasets import Dataset
 from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.recipe import SpanRecipe
-from hf_cocondenser.data.tokenizer import load_tokenizer
+from hf_cocondenser.data.tokenizer import load_tokenizer, tokenizer_hash
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import require_new_folder
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, require_used
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.pseudo_queries import pseudo_queries
+from hf_cocondenser.finetuning.publishing import file_hash
 from hf_cocondenser.finetuning.steps import STEPS, processes, run_step
 from hf_cocondenser.pretraining import ModelOptions, pretrain
 from hf_cocondenser.retrieval.collection import hash_texts
@@ -27,6 +28,7 @@ from hf_cocondenser.training_args import CondenserTrainingArguments
 logger = logging.getLogger(__name__)
 
 _CHECKPOINT, _SPANS = "checkpoint", "spans"
+_WEIGHTS = (".safetensors", ".bin")
 
 
 @dataclass
@@ -113,12 +115,11 @@ def _pretrained(
     texts = ((row["_id"], "\n".join([row["title"], *row["passages"]])) for row in documents)
 
     def cut(folder: Path) -> dict[str, Any]:
-        manifest = prepare_spans(
-            documents, load_tokenizer(start), folder / _SPANS, recipe, overwrite=True, source=name
-        )
+        manifest = prepare_spans(documents, tokenizer, folder / _SPANS, recipe, overwrite=True, source=name)
         return manifest["counts"]
 
-    inputs = {"documents": hash_texts(texts), "tokenizer": str(start), **asdict(recipe)}
+    tokenizer = load_tokenizer(start)
+    inputs = {"documents": hash_texts(texts), "tokenizer": tokenizer_hash(tokenizer), **asdict(recipe)}
     run_step(steps / "spans", inputs, cut, overwrite=overwrite)
 
     def train(folder: Path) -> dict[str, Any]:
@@ -140,10 +141,22 @@ def _pretrained(
         trainer = pretrain(start, steps / "spans" / _SPANS, arguments, options, resume=True)
         return {"steps": trainer.state.global_step}
 
-    inputs |= {"start": str(start), **asdict(config), "seed": finetuning.seed, "dropout": finetuning.dropout}
+    inputs |= {
+        "start": str(start),
+        "weights": _weights_hash(start),
+        **asdict(config),
+        "seed": finetuning.seed,
+        "dropout": finetuning.dropout,
+    }
     inputs |= {"precision": finetuning.precision, "processes": processes().num_processes}
     run_step(steps / "pretrained", inputs, train, overwrite=overwrite, everywhere=True)
     return steps / "pretrained" / _CHECKPOINT
+
+
+def _weights_hash(start: str | Path) -> str | None:
+    """A hash of a checkpoint's configuration and weights where it is a folder, in which others may come to stand."""
+    files = sorted(path for path in Path(start).glob("*") if path.name == "config.json" or path.suffix in _WEIGHTS)
+    return hash_texts((path.name, file_hash(path)) for path in files) if files else None
 
 
 def _batch_size(spans: Path, config: AdaptConfig, seed: int) -> int:

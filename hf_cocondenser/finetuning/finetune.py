@@ -131,8 +131,11 @@ def _split(
 
 
 def dev_split(source: str | Path, train: RetrievalData) -> RetrievalData | None:
-    """The development queries of a BEIR folder, over the corpus of `train`, if it has any."""
+    """The development queries of a BEIR folder, over the corpus of `train`, if it has any.
+
+    A split that published figures are of (MS MARCO's is called dev) is a test split and is never looked at.
+    """
     for split in ("dev", "validation"):
-        if (Path(source) / "qrels" / f"{split}.tsv").is_file():
+        if split != train.protocol.split and (Path(source) / "qrels" / f"{split}.tsv").is_file():
             return replace(load_retrieval_data(source, split), corpus=train.corpus)
     return None

@@ -46,10 +46,11 @@ def publish(output_dir: Path, retriever: Path, summary: dict[str, Any], result: 
 
 def _differs(one: Path, two: Path) -> bool:
     files = [path.relative_to(one) for path in one.rglob("*") if path.is_file()]
-    return any(not (two / file).is_file() or _file_hash(one / file) != _file_hash(two / file) for file in files)
+    return any(not (two / file).is_file() or file_hash(one / file) != file_hash(two / file) for file in files)
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(2**20):
@@ -60,7 +61,7 @@ def _file_hash(path: Path) -> str:
 def folder_hash(folder: Path) -> str:
     """A hash of what a step wrote, its manifest left out: that holds the seconds it took."""
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
-    return hashlib.sha256("".join(f"{path.name} {_file_hash(path)} " for path in files).encode()).hexdigest()
+    return hashlib.sha256("".join(f"{path.name} {file_hash(path)} " for path in files).encode()).hexdigest()
 
 
 def data_hashes(data: RetrievalData) -> dict[str, str]:

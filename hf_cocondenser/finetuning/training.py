@@ -228,4 +228,20 @@ def training_arguments(
         arguments.load_best_model_at_end = True
         arguments.metric_for_best_model = f"eval_{evaluator.primary_metric}"
         arguments.greater_is_better = True
+        _tell_cost(evaluator, math.ceil(steps / every) + 1, steps * batch * (2 + config.negatives_per_query))
     return arguments
+
+
+def _tell_cost(evaluator: DevEvaluator, times: int, trained: int) -> None:
+    """Say so where measuring takes longer than training, whose backward pass costs as much as two texts read."""
+    documents = len(evaluator.data.corpus)
+    measured = times * (documents + len(evaluator.data.queries))
+    if measured > 3 * trained:
+        logger.info(
+            "Measuring the development set will take most of the time, about %d %%: %d times %s documents, beside %s texts"
+            " trained on; --evaluations and --dev-documents lower it.",
+            round(100 * measured / (measured + 3 * trained)),
+            times,
+            f"{documents:,}",
+            f"{trained:,}",
+        )

@@ -92,3 +92,10 @@ def test_adapt_end_to_end(backbone_folder: Path, tmp_path: Path, caplog: pytest.
     before = (tmp_path / "out" / "steps" / "pretrained" / "manifest.json").stat().st_mtime_ns
     assert main(command) == 0
     assert (tmp_path / "out" / "steps" / "pretrained" / "manifest.json").stat().st_mtime_ns == before
+    config = backbone_folder / "config.json"
+    kept = config.read_text()
+    try:  # another checkpoint under the same name
+        config.write_text(kept.replace("{", '{"initializer_range": 0.5,', 1))
+        assert main(command) == 2
+    finally:
+        config.write_text(kept)

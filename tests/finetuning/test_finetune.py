@@ -19,9 +19,10 @@ from transformers import AutoTokenizer
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
-from hf_cocondenser.finetuning.finetune import finetune
+from hf_cocondenser.finetuning.dev import DevEvaluator
+from hf_cocondenser.finetuning.finetune import dev_split, finetune
 from hf_cocondenser.finetuning.starting_point import load_starting_point
-from hf_cocondenser.finetuning.training import train_round
+from hf_cocondenser.finetuning.training import train_round, training_arguments
 from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.retrieval.loading import load_retrieval_data
@@ -174,6 +175,23 @@ def test_one_round_without_dev_split_by_the_command_line(backbone_folder: Path, 
     assert summary["dev"]["queries"] == 6 and summary["data"]["training_queries"] == 58  # a tenth of 64 held out
     assert summary["finetuning"]["learning_rate"] == 1e-3 and summary["finetuning"]["negatives_per_query"] == 2
     assert SentenceTransformer(str(target)).encode(["w1"]).shape == (1, 32)
+
+
+def test_a_split_that_figures_are_of_chooses_nothing(collection: Path, tmp_path: Path):
+    """MS MARCO's is called dev: who chose by it would have looked at the test."""
+    shutil.copytree(collection, tmp_path / "msmarco")
+    assert dev_split(tmp_path / "msmarco", load_retrieval_data(tmp_path / "msmarco", "train")) is None
+    assert dev_split(collection, load_retrieval_data(collection, "train")) is not None
+
+
+def test_what_measuring_costs_is_told(collection: Path, tmp_path: Path, caplog):
+    caplog.set_level("INFO")
+    evaluator = DevEvaluator(load_retrieval_data(collection, "dev"))
+    for steps, told in ((2, True), (1000, False)):
+        caplog.clear()
+        training_arguments(FinetuneConfig(max_steps=steps, batch_size=2, evaluations=2), tmp_path, 10, evaluator)
+        assert ("will take most of the time" in caplog.text) == told
+    assert "--dev-documents" not in caplog.text
 
 
 @pytest.mark.parametrize(
