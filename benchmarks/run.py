@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure, step
+from benchmarks import measure, profile, step
 
 
 def main() -> None:
@@ -43,6 +43,7 @@ def main() -> None:
 BENCHMARKS: dict[str, Any] = {
     "step": lambda o: step.speed(o.shape, o.documents, o.repeats),
     "memory": lambda o: step.memory(o.shape, o.documents),
+    "profile": lambda o: profile.profile(o.shape, o.documents),
     "growth": lambda o: step.growth(o.shape),
     "similarities": lambda o: step.similarities(),
 }

@@ -17,12 +17,15 @@ from transformers.utils import logging
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.grad_cache import GradCache, draw_seeds
 from hf_cocondenser.losses import SpanContrast, span_contrastive_loss
+from hf_cocondenser.memory import release_free_memory
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.training_args import CondenserTrainingArguments
 
 logger = logging.get_logger(__name__)
 
 Batch = dict[str, Tensor]
+
+RELEASE_EVERY = 16  # chunks; more often costs time, since what is given back must be asked for again
 
 
 def cut_batch(batch: Batch, chunk_tokens: int) -> list[Batch]:
@@ -147,8 +150,13 @@ class CondenserTrainer(Trainer):
         chunks = self._cut(inputs)
         world, steps = self.args.world_size, self.current_gradient_accumulation_steps
         own_loss = torch.zeros((), device=self.args.device)
+        on_cpu, taken = self.args.device.type == "cpu", 0
 
         def forward(chunk: Batch) -> tuple[Tensor, Tensor]:
+            nonlocal taken
+            taken += 1
+            if on_cpu and taken % RELEASE_EVERY == 0:
+                release_free_memory()
             output = model(chunk["input_ids"], chunk["attention_mask"], chunk["labels"], num_items_in_batch=masked)
             own_loss.add_(output.loss.detach())
             self._add_mlm(self._parts, output)
@@ -166,6 +174,8 @@ class CondenserTrainer(Trainer):
 
         def loss_of_vectors(vectors: Tensor) -> Tensor:
             nonlocal contrast
+            if on_cpu:
+                release_free_memory()
             contrast = self._contrast(vectors, chunks)
             return contrast.loss * (world / steps)
 

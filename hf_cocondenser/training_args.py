@@ -28,7 +28,7 @@ class CondenserTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "tokens (padding counted) that go through the model at once; a batch is sorted by length first "
-            "(default: 2,048 on CPUs, whose caches they fit, else 16,384)"
+            "(default: 1,024 on CPUs, else 16,384)"
         },
     )
     temperature: float = field(
@@ -62,5 +62,5 @@ class CondenserTrainingArguments(TrainingArguments):
             # transformers asks for this flag before it allows bf16 on a machine without accelerator
             self.use_cpu = True
         if self.chunk_tokens is None:
-            self.chunk_tokens = 2048 if self.use_cpu else 16_384
+            self.chunk_tokens = 1024 if self.use_cpu else 16_384
         super().__post_init__()
