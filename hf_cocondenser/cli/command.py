@@ -156,6 +156,8 @@ def _flags_of_file(path: str, parser: argparse.ArgumentParser) -> list[str]:
     flags = []
     for name, value in options.items():
         action = actions[name]
+        if isinstance(value, list | dict) and action.nargs is None and action.type in (int, float):
+            raise InputError(f"The configuration file '{path}': '{name}' is one number, not {value}.")
         if isinstance(value, list) and action.nargs == "+":
             flags += [f"--{name}", *map(str, value)]
         elif isinstance(value, list | dict) or not action.option_strings:

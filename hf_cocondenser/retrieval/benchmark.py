@@ -256,21 +256,32 @@ def _report(
 
 def _read(path: Path, data: RetrievalData, data_sets: int) -> Run:
     if path.is_dir():
-        return read_run(path / f"{file_name(data.name)}.trec")
-    if data_sets > 1:
+        path = path / f"{file_name(data.name)}.trec"
+    elif data_sets > 1:
         raise InputError(
             f"'{path}' is one run, but there are {data_sets} data sets; name a folder with a DATA.trec for each."
         )
     run = read_run(path)
     if not run.keys() & data.qrels.keys():
         raise InputError(f"The run '{path}' answers none of the judged queries of '{data.name}'.")
+    unknown = {document for hits in run.values() for document in hits} - data.corpus.keys()
+    if unknown:
+        logger.warning(
+            "%s names %s documents that '%s' does not hold, such as '%s'; they count as not relevant.",
+            path,
+            f"{len(unknown):,}",
+            data.name,
+            min(unknown),
+        )
     return run
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """File names, with as many parent folders as tell them apart."""
     for parts in range(1, 6):
-        names = ["/".join(path.resolve().with_suffix("").parts[-parts:]) for path in paths]
+        names = [
+            "/".join((path if path.is_dir() else path.with_suffix("")).resolve().parts[-parts:]) for path in paths
+        ]
         if len(set(names)) == len(names):
             return names
     return [str(path) for path in paths]

@@ -187,14 +187,14 @@ def _add_answers(data: RetrievalData, run: Run, cuts: Mapping[str, int], per_que
 
 
 class _Bodies(dict[str, str]):
-    """Document id -> text without its title, looked up when asked for."""
+    """Document id -> text without its title, looked up when asked for; nothing where the corpus does not hold it."""
 
     def __init__(self, data: RetrievalData) -> None:
         super().__init__()
         self._data = data
 
     def __missing__(self, document: str) -> str:
-        return self._data.body(document)
+        return self._data.body(document) if document in self._data.corpus else ""
 
 
 def _compare(

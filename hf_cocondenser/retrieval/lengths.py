@@ -26,14 +26,14 @@ class Lengths:
 def document_lengths(data: RetrievalData, runs: dict[str, Run], depth: int = 10) -> list[Lengths]:
     """Lengths of the whole corpus, of the relevant documents, and of each system's first `depth` hits.
 
-    A document counts as often as it is relevant or retrieved.
+    A document counts as often as it is relevant or retrieved; one that the corpus does not hold is left out.
     """
     words = _Words(data)
     relevant = [d for judged in data.qrels.values() for d, relevance in judged.items() if relevance > 0]
     groups = {"corpus": list(data.corpus), "relevant": relevant}
     for name, run in runs.items():
         groups[name] = [document for query in data.qrels for document, _ in ranked(run.get(query, {}), depth)]
-    return [_summary(group, [words[document] for document in documents]) for group, documents in groups.items()]
+    return [_summary(group, [words[d] for d in documents if d in data.corpus]) for group, documents in groups.items()]
 
 
 def words_of(data: RetrievalData, documents: Iterable[str]) -> list[float]:

@@ -123,6 +123,8 @@ def test_yaml_of_training_arguments(tmp_path):
         ("a: [1", "cannot be read"),
         ("steps: seven", "--steps.*'seven'"),
         ("steps: 7.5", "--steps.*'7.5'"),
+        ("learning_rate: [1, 2]", r"'learning_rate' is one number, not \[1, 2\]"),
+        ("steps: {a: 1}", "'steps' is one number"),
         ("late_mlm: perhaps", "perhaps"),
         ("stage: third", "--stage: invalid choice: 'third'"),
         ("learning_rate: -1", "learning_rate is -1.0; it must be positive"),

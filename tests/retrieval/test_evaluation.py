@@ -189,6 +189,26 @@ def test_compare_refuses_what_does_not_fit(beir_folder, tmp_path):
         compare_runs([tmp_path / "none.trec"], [beir_folder])
 
 
+def test_compare_a_run_of_a_larger_corpus(beir_folder, tmp_path, caplog):
+    """Documents that nobody has here count as not relevant, and have no length."""
+    write_run(tmp_path / "a.trec", {"q1": {"gone": 2.0, "d1": 1.0}})
+    compare_runs([tmp_path / "a.trec"], [beir_folder], tmp_path / "out", measures=["MRR@10"])
+    assert "names 1 documents that 'tiny' does not hold, such as 'gone'" in caplog.text
+    results = json.loads((tmp_path / "out" / "results.json").read_text())["data_sets"]["tiny"]
+    assert results["systems"]["a"]["means"]["MRR@10"] == 0.5 / 4
+    own = next(group for group in results["document_lengths_top_10"] if group["group"] == "a")
+    assert own["mean"] == own["percentiles"][0] > 0
+
+
+def test_compare_a_folder_of_runs_of_other_queries(beir_folder, tmp_path):
+    (tmp_path / "v1.5").mkdir()
+    write_run(tmp_path / "v1.5" / "tiny.trec", {"q1": {"d1": 1.0}})
+    assert "| v1.5 " in compare_runs([tmp_path / "v1.5"], [beir_folder])
+    write_run(tmp_path / "v1.5" / "tiny.trec", {"other": {"d1": 1.0}})
+    with pytest.raises(InputError, match="answers none of the judged queries"):
+        compare_runs([tmp_path / "v1.5"], [beir_folder])
+
+
 def test_nfcorpus_equals_pytrec_eval_directly(shared_data):
     """Graded gains of a real data set: BM25's run measured by us and by pytrec_eval alone."""
     from hf_cocondenser.retrieval.bm25 import BM25Index
