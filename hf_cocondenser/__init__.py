@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hf_cocondenser.retrieval.loading import load_retrieval_data
     from hf_cocondenser.scorers.compare import compare_scorers
     from hf_cocondenser.scorers.config import ScorersConfig
+    from hf_cocondenser.shipped import checkpoint_path
     from hf_cocondenser.trainer import CondenserTrainer
     from hf_cocondenser.training_args import CondenserTrainingArguments
 
@@ -69,6 +70,7 @@ _LATER = {
     "load_retrieval_data": "retrieval.loading",
     "compare_scorers": "scorers.compare",
     "ScorersConfig": "scorers.config",
+    "checkpoint_path": "shipped",
     "CondenserTrainer": "trainer",
     "CondenserTrainingArguments": "training_args",
 }
@@ -92,6 +94,7 @@ __all__ = [
     "SpanDataset",
     "SpanRecipe",
     "adapt",
+    "checkpoint_path",
     "compare_runs",
     "compare_scorers",
     "convert_checkpoint",

@@ -45,7 +45,10 @@ class AdaptConfig:
     )
     pretrain_batch_size: int = field(default=128, metadata={"help": "documents (two spans each) per device and step"})
     pretrain_learning_rate: float = field(default=1e-4, metadata={"help": "peak learning rate of pre-training"})
-    pretrain_temperature: float = field(default=1.0, metadata={"help": "dot products of spans are divided by it"})
+    pretrain_temperature: float | None = field(
+        default=None,
+        metadata={"help": "dot products of spans are divided by it (default: the start's own if it has one, else 1)"},
+    )
     pretrain_max_length: int = field(default=128, metadata={"help": "tokens of a span, special tokens included"})
     passages_per_document: int = field(default=8, metadata={"help": "passages of a document that are used"})
 

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedConfig
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.shipped import checkpoint_path
 
 _LOADING_ERRORS = (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, SafetensorError)
 _CLASSIFIER = "ForSequenceClassification"
@@ -74,7 +75,7 @@ def out_of_reach(name: str | Path, kind: Literal["model", "dataset"] = "model") 
 
     The Hub's own client tries for up to a minute and a half when there is no network.
     """
-    if Path(name).exists():
+    if Path(checkpoint_path(name)).exists():
         return None
     try:
         validate_repo_id(str(name))

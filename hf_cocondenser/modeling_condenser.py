@@ -28,6 +28,7 @@ from .configuration_condenser import CondenserConfig
 from .conversion import fill, read_original
 from .errors import InputError
 from .losses import linear_cross_entropy
+from .shipped import checkpoint_path
 
 logger = logging.get_logger(__name__)
 
@@ -194,7 +195,7 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
         Raises:
             InputError: it is not a Condenser checkpoint, or weights (the Condenser head's, say) are missing.
         """
-        source = pretrained_model_name_or_path
+        source = checkpoint_path(pretrained_model_name_or_path)
         wants_info = kwargs.pop("output_loading_info", False)
         settings, _ = PreTrainedConfig.get_config_dict(source, **_hub_arguments(kwargs))
         if settings.get("model_type") != CondenserConfig.model_type:
@@ -240,7 +241,7 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
         Raises:
             InputError: the family is not supported, `skip_from` is out of range or the encoder's weights are missing.
         """
-        source = pretrained_model_name_or_path
+        source = checkpoint_path(pretrained_model_name_or_path)
         backbone_config = AutoConfig.from_pretrained(source, **_hub_arguments(kwargs))
         is_condenser = backbone_config.model_type == CondenserConfig.model_type
         if is_condenser:

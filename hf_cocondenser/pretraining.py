@@ -25,8 +25,17 @@ from hf_cocondenser.hub.records import PRETRAINING as RECORD
 from hf_cocondenser.latent_start import start_from_documents
 from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
-from hf_cocondenser.pretraining_checks import is_of_a_run, require_reporters, require_sensible, resumed_from
+from hf_cocondenser.pretraining_checks import (
+    RUN,
+    is_of_a_run,
+    require_reporters,
+    require_same_run,
+    require_sensible,
+    resumed_from,
+    run_identity,
+)
 from hf_cocondenser.progress import fit_to_output
+from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.trainer import CondenserTrainer
 from hf_cocondenser.training_args import CondenserTrainingArguments
 
@@ -75,6 +84,7 @@ def load_model(
     Raises:
         InputError: `start` cannot be read, its vocabulary is too small, or a setting is out of range.
     """
+    start = checkpoint_path(start)
     fresh = _fresh_config(str(start), tokenizer)
     attention = options.attn_implementation
     if attention is None and bf16 and (use_cpu or not torch.accelerator.is_available()):
@@ -204,8 +214,13 @@ def pretrain(
             raise InputError(f"'{output}' holds other things than a pre-training run to resume; name another folder.")
         require_new_folder(output, overwrite=resume, remedy="go on with its run by --resume")
     manifest = read_manifest(spans)
+    identity = run_identity(args, options, manifest)
+    if last is not None:
+        require_same_run(output, identity)
     tokenizer = load_tokenizer(Path(spans) / TOKENIZER_FOLDER)
     pairs = args.stage == "cocondenser"
+    if args.temperature is None:
+        args.temperature = _own_temperature(start)
     train = SpanDataset(spans, pairs=pairs, seed=args.seed, max_length=options.max_length)
     held_out = None
     if args.eval_strategy != IntervalStrategy.NO:
@@ -231,6 +246,9 @@ def pretrain(
         trainer.remove_callback(PrinterCallback)  # it would print every line of the log, which the record keeps
     else:
         fit_to_output(trainer)
+    if last is None and trainer.is_world_process_zero():
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / RUN, identity)
     trainer.train(resume_from_checkpoint=last)
     trainer.save_model()
     trainer.save_state()
@@ -240,12 +258,19 @@ def pretrain(
     return trainer
 
 
+def _own_temperature(start: str | Path) -> float:
+    """What a coCondenser was trained with: its dot products are of a size for it."""
+    record = Path(checkpoint_path(start)) / RECORD
+    earlier = read_json(record) if record.is_file() else {}
+    return earlier["optimisation"]["temperature"] if earlier.get("stage") == "cocondenser" else 1.0
+
+
 def _record(
     start: str | Path, spans: str | Path, manifest: dict[str, Any], options: ModelOptions, trainer: CondenserTrainer
 ) -> dict[str, Any]:
     """What a model card needs to know of this run."""
     args, state = trainer.args, trainer.state
-    earlier = Path(start) / RECORD
+    earlier = Path(checkpoint_path(start)) / RECORD
     return {
         "start": str(start),
         "stage": args.stage,

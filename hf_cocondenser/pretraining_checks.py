@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformers.integrations.integration_utils import (
     INTEGRATION_TO_CALLBACK,
@@ -19,6 +19,9 @@ from hf_cocondenser.training_args import CondenserTrainingArguments
 
 if TYPE_CHECKING:
     from hf_cocondenser.pretraining import ModelOptions
+
+RUN = "run.json"
+"""What a run is of, beside its checkpoints."""
 
 _REPORTER_PACKAGES = {"azure_ml": "azureml-sdk", "comet_ml": "comet-ml", "flyte": "flytekit"}  # else their own names
 
@@ -75,7 +78,7 @@ def require_reporters(args: CondenserTrainingArguments) -> None:
 def is_of_a_run(output: Path) -> bool:
     """Whether a folder, if it holds anything, is a pre-training's own, stopped before its first whole checkpoint."""
     entries = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    own = (PRETRAINING, "training_args.bin", "checkpoint-")
+    own = (PRETRAINING, RUN, "training_args.bin", "checkpoint-")
     return any(name.startswith(own) for name in entries) or entries <= {"runs"}  # TensorBoard's lines
 
 
@@ -89,3 +92,31 @@ def resumed_from(output: Path) -> str | None:
     if last is not None and read_json(Path(last) / "config.json").get("model_type") != CondenserConfig.model_type:
         raise InputError(f"'{last}' is of another training, not of a Condenser; name another output folder.")
     return last
+
+
+def run_identity(args: CondenserTrainingArguments, options: ModelOptions, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What must not change in the middle of a run: the stage, the spans, and how they are drawn and masked."""
+    return {
+        "stage": args.stage,
+        "spans": {name: manifest[name] for name in ("tokenizer", "recipe", "counts")},
+        "seed": args.seed,
+        "max_length": options.max_length,
+        "mlm_probability": options.mlm_probability,
+    }
+
+
+def require_same_run(output: Path, now: dict[str, Any]) -> None:
+    """Refuse to go on with a run as another one.
+
+    Raises:
+        InputError: the run in this folder was started with another of what `run_identity` names.
+    """
+    if not (output / RUN).is_file():
+        return
+    before = read_json(output / RUN)
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        told = ", ".join(
+            f"{name} ({before.get(name)}, now {now[name]})" if name != "spans" else name for name in changed
+        )
+        raise InputError(f"The run in '{output}' has another {told}; go on with the same, or name another folder.")

@@ -268,7 +268,8 @@ class CondenserTrainer(Trainer):
         document_ids = torch.cat([chunk["document_ids"] for chunk in chunks])
         if self.args.normalize:
             vectors = F.normalize(vectors, dim=1)
-        return span_contrastive_loss(vectors, document_ids, self.args.temperature)
+        temperature = 1.0 if self.args.temperature is None else self.args.temperature
+        return span_contrastive_loss(vectors, document_ids, temperature)
 
     def _global_sum(self, value: Tensor) -> Tensor:
         if self.args.world_size > 1:

@@ -31,10 +31,11 @@ class CondenserTrainingArguments(TrainingArguments):
             "(default: 1,024 on CPUs, else 16,384)"
         },
     )
-    temperature: float = field(
-        default=1.0,
+    temperature: float | None = field(
+        default=None,
         metadata={
-            "help": "dot products of spans are divided by it; sqrt(hidden size) for a model trained from scratch"
+            "help": "dot products of spans are divided by it; sqrt(hidden size) for a model trained from scratch "
+            "(default: what the coCondenser that is continued was trained with, else 1)"
         },
     )
     normalize: bool = field(default=False, metadata={"help": "contrast cosines instead of dot products"})
@@ -56,7 +57,7 @@ class CondenserTrainingArguments(TrainingArguments):
             raise InputError(f"stage is '{self.stage}'; it must be one of {', '.join(STAGES)}.")
         if self.chunk_tokens is not None and self.chunk_tokens < 1:
             raise InputError(f"chunk_tokens is {self.chunk_tokens}; it must be positive.")
-        if self.temperature <= 0:
+        if self.temperature is not None and self.temperature <= 0:
             raise InputError(f"temperature is {self.temperature}; it must be positive.")
         if not torch.accelerator.is_available():
             # transformers asks for this flag before it allows bf16 on a machine without accelerator

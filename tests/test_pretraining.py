@@ -111,6 +111,16 @@ def test_a_killed_run_resumes_to_the_same_weights(spans, tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_run_is_not_gone_on_with_as_another(condenser, spans, capsys):
+    command = ["pretrain", *SMALL, "--spans", str(spans), "--output-dir", str(condenser), *SHORT, "--resume"]
+    for options, words in (
+        (["--stage", "condenser", "--seed", "7"], "has another seed (42, now 7)"),
+        (["--stage", "cocondenser", "--temperature", "8"], "has another stage (condenser, now cocondenser)"),
+    ):
+        assert main([*command, *options]) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_torchrun_trains_and_ends_cleanly(spans, tmp_path):
     output = tmp_path / "two"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29771", "-m",

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBa
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.loading import one_line, out_of_reach
+from hf_cocondenser.shipped import checkpoint_path
 
 TOKENIZER_FOLDER = "tokenizer"  # inside a span folder
 _SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -22,7 +23,7 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     Raises:
         InputError: there is none, or it cannot be read.
     """
-    folder = Path(source)
+    folder = Path(checkpoint_path(source))
     if (folder / TOKENIZER_FOLDER).is_dir():
         folder = folder / TOKENIZER_FOLDER
     if reason := out_of_reach(source):

@@ -24,6 +24,7 @@ from hf_cocondenser.loading import require_within_reach
 from hf_cocondenser.retrieval.collection import RetrievalData
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.measures import evaluate_run
+from hf_cocondenser.shipped import checkpoint_path
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def finetune(
         require_within_reach("The cross-encoder's starting point", mining.cross_encoder_start)
     evaluate_run({"query": {"document": 1}}, {}, [config.dev_measure])  # refuses an unknown measure before the work
     if processes().is_main_process:
-        log_estimates(checkpoint, config)
+        log_estimates(checkpoint_path(checkpoint), config)
     train = None
     if data is not None:
         train, dev = _split(data, dev, config)

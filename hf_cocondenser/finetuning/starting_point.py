@@ -20,6 +20,7 @@ from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.retrieval.distributed import local_device
 from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.retrieval.retriever import recorded_score_function
+from hf_cocondenser.shipped import checkpoint_path
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -37,6 +38,7 @@ def load_starting_point(checkpoint: str | Path, work_folder: Path, config: Finet
     Raises:
         InputError: it cannot be loaded, or the lengths do not fit it.
     """
+    checkpoint = checkpoint_path(checkpoint)
     path = Path(checkpoint)
     if path.is_dir() and not (path / "modules.json").is_file():
         if not (path / "config.json").is_file():

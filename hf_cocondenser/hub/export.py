@@ -16,6 +16,7 @@ from hf_cocondenser.hub.layout import make_portable, pooler_option
 from hf_cocondenser.hub.loading import CONDENSER_FOLDER, load_pretraining_checkpoint, load_tokenizer
 from hf_cocondenser.hub.records import PRETRAINING, card_from_records, pretraining_without_paths
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserPreTrainedModel
+from hf_cocondenser.shipped import checkpoint_path
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def _load(
     else:
         model = load_pretraining_checkpoint(checkpoint)
         tokenizer = checkpoint if tokenizer is None else tokenizer
-        path = Path(checkpoint) / PRETRAINING
+        path = Path(checkpoint_path(checkpoint)) / PRETRAINING
         record = pretraining_without_paths(read_json(path)) if path.is_file() else None
     return model, load_tokenizer(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer, record
 

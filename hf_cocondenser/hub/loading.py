@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from hf_cocondenser.configuration_condenser import CondenserConfig
@@ -12,28 +13,31 @@ from hf_cocondenser.data import tokenizer as tokenizers
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.loading import loading
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
+from hf_cocondenser.shipped import checkpoint_path
 
 CONDENSER_FOLDER = "condenser"
 
 
 def load_pretraining_checkpoint(name_or_path: str | Path, **kwargs: Any) -> CondenserForPreTraining:
-    """`CondenserForPreTraining.from_pretrained` in evaluation mode.
+    """`CondenserForPreTraining.from_pretrained` in evaluation mode, in float32 unless `dtype` says otherwise.
 
     Args:
-        name_or_path: folder or Hub name; of a published repository, its `condenser/` is loaded.
+        name_or_path: folder, Hub name or name of a shipped checkpoint; of a published repository, its `condenser/` is loaded.
         **kwargs: for `from_pretrained` (`subfolder`, `revision`, `dtype`, ...).
 
     Raises:
         InputError: nothing is there, it cannot be read, or it is no complete Condenser checkpoint.
     """
-    path = Path(name_or_path)
+    place = checkpoint_path(name_or_path)
+    path = Path(place)
     folder = path / kwargs.get("subfolder", "")
     if path.exists() and not folder.is_dir():
         raise InputError(f"'{folder}' is not a folder; name the folder of a checkpoint.")
     if path.is_dir() and not (folder / "config.json").is_file():
         raise InputError(f"'{folder}' is no checkpoint: it has no config.json.")
     with loading("The checkpoint", name_or_path):
-        return CondenserForPreTraining.from_pretrained(name_or_path, **condenser_place(name_or_path) | kwargs).eval()
+        options = {"dtype": torch.float32} | condenser_place(place) | kwargs
+        return CondenserForPreTraining.from_pretrained(place, **options).eval()
 
 
 def condenser_place(name_or_path: str | Path) -> dict[str, str]:
@@ -57,7 +61,7 @@ def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
     Raises:
         InputError: there is none, or it cannot be read.
     """
-    folder = Path(name_or_path)
+    folder = Path(checkpoint_path(name_or_path))
     # transformers makes an empty tokenizer up where config.json names a family that has one.
     if folder.is_dir() and not any((folder / n).is_file() for n in ("tokenizer.json", "vocab.txt", "vocab.json")):
         raise InputError(f"'{folder}' has no tokenizer; name where it is with --tokenizer.")

@@ -75,7 +75,7 @@ def pretrain_stage(
         stage=stage,
         grad_cache=False,
         chunk_tokens=recipe.chunk_tokens,
-        temperature=recipe.temperature() if fresh else 1.0,
+        temperature=recipe.temperature() if fresh else None,
         per_device_train_batch_size=recipe.pretraining_batch,
         learning_rate=recipe.condenser_rate if stage == "condenser" else recipe.cocondenser_rate,
         max_steps=ENDLESS,

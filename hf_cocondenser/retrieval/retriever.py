@@ -8,13 +8,16 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hf_cocondenser.data.tokenizer import tokenizer_hash
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json
+from hf_cocondenser.hub.export import save_retriever
 from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.retrieval.protocols import DEFAULT, Protocol
+from hf_cocondenser.shipped import checkpoint_path
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -25,7 +28,7 @@ SCORE_FUNCTIONS = ("dot", "cosine")
 
 
 def load_retriever(name_or_path: str | Path, device: str | None = None) -> SentenceTransformer:
-    """Load a retriever: a sentence-transformers folder or Hub repository.
+    """Load a retriever: a sentence-transformers folder or Hub repository, or the encoder of a shipped checkpoint.
 
     Raises:
         InputError: nothing is there, or it is a cross-encoder, or a bare or Condenser pre-training checkpoint, which has
@@ -33,7 +36,9 @@ def load_retriever(name_or_path: str | Path, device: str | None = None) -> Sente
     """
     from sentence_transformers import SentenceTransformer
 
-    path = Path(name_or_path)
+    if (shipped := Path(checkpoint_path(name_or_path))) != (path := Path(name_or_path)):
+        with TemporaryDirectory() as folder:  # SentenceTransformer reads all of it before it returns
+            return SentenceTransformer(str(save_retriever(shipped, Path(folder) / path.name)), device=device)
     if path.is_dir():
         _refuse_bare_checkpoint(path)
     elif path.exists():
