@@ -158,7 +158,7 @@ def _flags_of_file(path: str, parser: argparse.ArgumentParser) -> list[str]:
         action = actions[name]
         if isinstance(value, list | dict) and action.nargs is None and action.type in (int, float):
             raise InputError(f"The configuration file '{path}': '{name}' is one number, not {value}.")
-        if isinstance(value, list) and action.nargs == "+":
+        if isinstance(value, list) and value and action.nargs == "+":  # a flag cannot say "none"; a default can
             flags += [f"--{name}", *map(str, value)]
         elif isinstance(value, list | dict) or not action.option_strings:
             parser.set_defaults(**{name: value})

@@ -124,6 +124,13 @@ def test_finished_cells_are_kept_and_a_missing_one_is_done(study: Path, command:
     assert "other inputs" in capsys.readouterr().err
 
 
+def test_a_file_can_ask_for_no_shares(study: Path, command: list[str], tmp_path: Path, capsys):
+    (tmp_path / "no_shares.yaml").write_text("shares: []\n")
+    without = [part for part in command if not part.startswith("--shares")]
+    assert main([*without, "--config", str(tmp_path / "no_shares.yaml")]) == 0
+    assert "## Stages" in (report := capsys.readouterr().out) and "## Data" not in report
+
+
 def test_the_plan():
     config = StudyConfig(evaluate_on=["x"], shares=[0.1, 0.5])
     names = [cell.name for cell in plan_cells(["a/t5-base"], config, pairs=True)]
