@@ -23,6 +23,7 @@ from hf_cocondenser.finetuning.steps import STEPS, processes, run_step
 from hf_cocondenser.pretraining import ModelOptions, pretrain
 from hf_cocondenser.retrieval.collection import hash_texts
 from hf_cocondenser.retrieval.encode import resolve_precision
+from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.training_args import CondenserTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -158,7 +159,11 @@ def _pretrained(
 
 def _weights_hash(start: str | Path) -> str | None:
     """A hash of a checkpoint's configuration and weights where it is a folder, in which others may come to stand."""
-    files = sorted(path for path in Path(start).glob("*") if path.name == "config.json" or path.suffix in _WEIGHTS)
+    files = sorted(
+        path
+        for path in Path(checkpoint_path(start)).glob("*")
+        if path.name == "config.json" or path.suffix in _WEIGHTS
+    )
     return hash_texts((path.name, file_hash(path)) for path in files) if files else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +109,26 @@ def test_searching_by_its_name_needs_no_network(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "polynomial" in done.stdout
+
+
+def test_the_corpus_of_the_recipe_loses_no_passage() -> None:
+    script = runpy.run_path(str(PACKAGE.parent / "examples" / "cocondenser-tiny" / "corpus.py"))
+    passages = ["a" * 30, "b" * 30, "c" * 100, "d", "e"]
+    cut = list(script["pieces"]({"_id": "x", "title": "t", "passages": passages}, 70))
+    assert [piece["passages"] for piece in cut] == [passages[:2], passages[2:3], passages[3:]]
+    assert [piece["_id"] for piece in cut] == ["x#0", "x#1", "x#2"]
+
+
+def test_what_is_shipped_is_the_trained_model_in_half_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = str(PACKAGE.parent / "examples" / "cocondenser-tiny" / "ship.py")
+    monkeypatch.setattr(sys, "argv", [script, str(checkpoint_path(NAME)), "again"])
+    runpy.run_path(script, run_name="__main__")
+    again = CondenserForPreTraining.from_pretrained("again").state_dict()
+    expected = CondenserForPreTraining.from_pretrained(NAME).state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in expected.items())
+    assert sorted(file.name for file in Path("again").iterdir()) == sorted(
+        f.name for f in Path(checkpoint_path(NAME)).iterdir()
+    )
