@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure, profile, step
+from benchmarks import data, measure, profile, step
 
 
 def main() -> None:
@@ -45,6 +45,7 @@ BENCHMARKS: dict[str, Any] = {
     "memory": lambda o: step.memory(o.shape, o.documents),
     "profile": lambda o: profile.profile(o.shape, o.documents),
     "growth": lambda o: step.growth(o.shape),
+    "data": lambda o: data.data(o.documents, o.repeats),
     "similarities": lambda o: step.similarities(),
 }
 
