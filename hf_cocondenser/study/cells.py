@@ -143,7 +143,7 @@ class StudyCells:
         if not is_fresh_t5(cell.model):
             return cell.model
 
-        # One tokenizer for all sizes: training it twice gives two, equally good ones among many.
+        # One tokenizer for all sizes: it depends on the texts alone.
         def train_tokenizer(folder: Path) -> dict[str, Any]:
             texts = chain(self.train.corpus.values(), self.train.queries.values())
             train_wordpiece(texts, self.finetuning.vocabulary).save_pretrained(folder)
