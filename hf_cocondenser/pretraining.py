@@ -17,6 +17,7 @@ from hf_cocondenser.data.collator import CondenserCollator
 from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.store import SpanStore, read_manifest
 from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER, load_tokenizer
+from hf_cocondenser.dropout import set_dropout
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json, require_new_folder, write_json
 from hf_cocondenser.hub.export import usable_positions
@@ -114,7 +115,7 @@ def load_model(
     if options.max_length > positions:
         raise InputError(f"max_length is {options.max_length}, but '{start}' takes at most {positions} tokens.")
     if options.dropout is not None:
-        _set_dropout(model, options.dropout)
+        set_dropout(model, options.dropout)
     return model
 
 
@@ -164,20 +165,6 @@ def _require_same_vocabulary(start: str | Path, tokenizer: PreTrainedTokenizerBa
             f"The spans were tokenised with another vocabulary than that of '{start}': prepare them with "
             f"--tokenizer {start}."
         )
-
-
-def _set_dropout(model: CondenserForPreTraining, dropout: float) -> None:
-    """Set every dropout, in the modules and in the configuration that is saved."""
-    config = model.config.backbone_config
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "mlp_dropout"):
-        if isinstance(getattr(config, name, None), float):
-            setattr(config, name, dropout)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = dropout
-        for name in ("dropout_prob", "attention_dropout"):
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, dropout)
 
 
 def pretrain(

@@ -22,7 +22,9 @@ class PublishArguments:
         default=None, metadata={"help": "folder that 'hf-cocondenser evaluate' wrote; its figures go into the card"}
     )
     private: bool = field(default=False, metadata={"help": "make a new repository private"})
-    revision: str | None = field(default=None, metadata={"help": "branch to commit to (default: main)"})
+    revision: str | None = field(
+        default=None, metadata={"help": "branch to commit to, made where it is not there (default: main)"}
+    )
 
 
 def run(target: str, args: PublishArguments) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from hf_cocondenser.dropout import set_dropout
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json
 from hf_cocondenser.finetuning.config import FinetuneConfig
@@ -157,20 +158,6 @@ def _set_lengths(transformer: Any, config: FinetuneConfig) -> None:
     transformer.max_seq_length = max(transformer.query_length, transformer.document_length)
     if max(config.query_length, config.passage_length) > limit:
         logger.warning("The model has %d positions; longer texts are cut there.", limit)
-
-
-def set_dropout(model: torch.nn.Module, probability: float) -> None:
-    """Set every dropout probability of a transformers model, modules and configuration alike."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = probability
-        for name in ("dropout", "dropout_prob", "attention_dropout"):  # attention layers keep a plain number
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, probability)
-    config: Any = model.config
-    for name, value in config.to_dict().items():
-        if isinstance(value, float) and ("dropout" in name or name == "attn_pdrop"):
-            setattr(config, name, probability)
 
 
 def freeze_unused(model: SentenceTransformer) -> list[str]:

@@ -43,7 +43,7 @@ def publish(
         condenser: pre-training checkpoint for `condenser/`, for those who go on with it.
         results: folder that `evaluate` wrote; its figures go into the card.
         private: make a new repository private.
-        revision: branch to commit to, `main` by default.
+        revision: branch to commit to, made where it is not there; `main` by default.
         token: access token; by default the one of `hf auth login`.
 
     Returns:
@@ -78,6 +78,8 @@ def publish(
         try:
             api = HfApi(token=token)
             api.create_repo(repo_id, private=private, exist_ok=True)
+            if revision is not None and not revision.startswith("refs/"):  # a pull request's is there already
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
             message = f"Upload {folder.resolve().name} with hf-cocondenser"
             commit = api.create_commit(repo_id, additions, commit_message=message, revision=revision)
         except (OSError, ValueError, HTTPError) as error:

@@ -13,7 +13,6 @@ from hf_cocondenser.finetuning.starting_point import (
     freeze_unused,
     load_starting_point,
     model_hash,
-    set_dropout,
     transformers_of,
 )
 
@@ -57,16 +56,6 @@ def test_untied_encoders_start_equal_and_are_two(backbone_folder: Path, tmp_path
 def test_lengths_beyond_the_positions_are_cut(backbone_folder: Path, tmp_path: Path):
     model = load_starting_point(backbone_folder, tmp_path, FinetuneConfig(passage_length=500))
     assert model[0].document_length == 64
-
-
-def test_dropout_is_off_when_set_to_zero(make_retriever):
-    model = make_retriever()
-    features = model.preprocess(["w1 w2 w3 w4"])
-    model.train()
-    forward = lambda: model(dict(features))["sentence_embedding"]  # noqa: E731
-    assert not torch.equal(forward(), forward())
-    set_dropout(model[0].auto_model, 0.0)
-    assert torch.equal(forward(), forward())
 
 
 def test_unused_parameters_are_frozen(make_retriever):

@@ -19,7 +19,7 @@ class SmallHub(ThreadingHTTPServer):
     """Repositories in memory.
 
     Attributes:
-        repos: by name, `{"private": bool, "commits": [{path: content}, ...]}`, each commit all the files it leaves.
+        repos: by name, `{"private": bool, "branches": {name: [{path: content}, ...]}}`, each commit all the files it leaves.
         refuse: answer commits with this status, when it is set.
     """
 
@@ -34,8 +34,8 @@ class SmallHub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def files(self, repo: str) -> dict[str, bytes]:
-        """The files of a repository's last commit."""
-        return self.repos[repo]["commits"][-1]
+        """The files of the last commit to a repository's main branch."""
+        return self.repos[repo]["branches"]["main"][-1]
 
 
 @contextmanager
@@ -70,29 +70,37 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(401, {"error": "Invalid username or password."})
         if path == "/api/repos/create":
             return self._create(json.loads(body))
-        match = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/([^/]+)", path)
+        match = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit|branch)/([^/]+)", path)
         if not match or match[1] not in self.server.repos:
             return self._json(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+        branches = self.server.repos[match[1]]["branches"]
+        if match[2] == "branch":
+            made = branches.setdefault(match[3], fresh := list(branches["main"])) is fresh
+            return self._json(200 if made else 409, {} if made else {"error": "Reference already exists"})
+        if match[3] not in branches:
+            return self._json(404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"})
         if match[2] == "preupload":
             files = [
                 {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
                 for file in json.loads(body)["files"]
             ]
             return self._json(200, {"files": files})
-        return self._commit(match[1], body)
+        return self._commit(match[1], match[3], body)
 
     def _create(self, wanted: dict) -> None:
         name = f"{wanted['organization']}/{wanted['name']}"
         answer = {"url": f"{self.server.url}/{name}"}
         if name in self.server.repos:
             return self._json(409, answer | {"error": "You already created this model repo"})
-        self.server.repos[name] = {"private": wanted.get("visibility") == "private", "commits": [{}]}
+        main: list[dict[str, bytes]] = [{}]
+        private = wanted.get("visibility") == "private"
+        self.server.repos[name] = {"private": private, "branches": {"main": main}}
         return self._json(200, answer)
 
-    def _commit(self, repo: str, body: bytes) -> None:
+    def _commit(self, repo: str, branch: str, body: bytes) -> None:
         if self.server.refuse:
             return self._json(self.server.refuse, {"error": "no room"})
-        commits = self.server.repos[repo]["commits"]
+        commits = self.server.repos[repo]["branches"][branch]
         files = dict(commits[-1])
         for line in body.splitlines():
             operation = json.loads(line)
@@ -132,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(200, content, headers, with_body)
 
     def _sha(self, repo: str) -> str:
-        return hashlib.sha1(f"{repo} {len(self.server.repos[repo]['commits'])}".encode()).hexdigest()
+        return hashlib.sha1(f"{repo} {len(self.server.repos[repo]['branches']['main'])}".encode()).hexdigest()
 
     def _json(self, status: int, value: dict, headers: dict[str, str] | None = None) -> None:
         content = {"Content-Type": "application/json"}

@@ -44,7 +44,7 @@ def test_export_pushes_what_everybody_and_those_who_continue_can_load(hub, run, 
     flags = ["--output-dir", "mine", "--with-condenser", "--push-to-hub", "me/tiny", "--private"]
     status, line = run("export", str(checkpoint), *flags)
     assert status == 0 and line.startswith(f"Published: {hub.url}/me/tiny/commit/")
-    assert hub.repos["me/tiny"]["private"] and len(hub.repos["me/tiny"]["commits"]) == 2
+    assert hub.repos["me/tiny"]["private"] and len(hub.repos["me/tiny"]["branches"]["main"]) == 2
     files = hub.files("me/tiny")
     assert files["model.safetensors"] == (tmp_path / "mine" / "model.safetensors").read_bytes()
     assert {"condenser/config.json", "condenser/model.safetensors", "README.md", "modules.json"} <= set(files)
@@ -92,6 +92,15 @@ def test_publish_leaves_the_way_there_out_and_hides_paths(hub, run, checkpoint, 
     assert str(checkpoint).encode() not in b"".join(files.values())
 
 
+def test_publish_makes_the_branch_it_commits_to(hub, run, checkpoint, tmp_path):
+    save_retriever(checkpoint, tmp_path / "mine")
+    for _ in range(2):
+        assert run("publish", "mine", "--repo", "me/branched", "--revision", "trial")[0] == 0
+    branches = hub.repos["me/branched"]["branches"]
+    assert len(branches["trial"]) == 3 and "modules.json" in branches["trial"][-1]
+    assert branches["main"] == [{}]
+
+
 def test_cards_name_the_repository_unless_somebody_edited_them(hub, run, checkpoint, tmp_path):
     folder = save_retriever(checkpoint, tmp_path / "mine")
     before = (folder / "README.md").read_bytes()
@@ -102,7 +111,7 @@ def test_cards_name_the_repository_unless_somebody_edited_them(hub, run, checkpo
     (folder / "README.md").write_bytes(before + b"\nMy own words.\n")
     assert run("publish", "mine", "--repo", "me/card")[0] == 0
     assert hub.files("me/card")["README.md"] == before + b"\nMy own words.\n"
-    assert len(hub.repos["me/card"]["commits"]) == 3
+    assert len(hub.repos["me/card"]["branches"]["main"]) == 3
 
 
 def write_beir(folder: Path) -> None:

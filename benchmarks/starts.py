@@ -1,0 +1,227 @@
+"""`python -m benchmarks.starts`: what a start is worth: the same fine-tuning from several, over seeds and amounts of labels.
+
+    python -m benchmarks.starts --starts random latent=runs/latent tiny=cocondenser-tiny --shape-of tiny \
+        --data ../shared/data/squad --labels 0 100 1000 --seeds 1 2 3 --evaluate-on ../shared/data/squad \
+        --output-dir runs/starts -- --max-steps 60 --passage-length 64
+
+What stands behind `--` goes to `hf-cocondenser finetune`, which chooses checkpoints on development queries and never reads
+the test split. A cell that is there is not done again, so the same command goes on where it stopped. `random` is the shape
+of another start with weights drawn anew for each seed. Intervals are bootstrapped over queries and, with several seeds,
+over seeds too; differences are paired by both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from hf_cocondenser import save_retriever
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.files import read_json, write_json, write_text
+from hf_cocondenser.finetuning.dev import sample_dev
+from hf_cocondenser.finetuning.training_set import relevant_documents
+from hf_cocondenser.retrieval.bm25 import BM25Index
+from hf_cocondenser.retrieval.collection import RetrievalData
+from hf_cocondenser.retrieval.evaluation import measure_run
+from hf_cocondenser.retrieval.loading import load_retrieval_data
+from hf_cocondenser.retrieval.report import markdown_table
+from hf_cocondenser.retrieval.retriever import load_retriever
+from hf_cocondenser.retrieval.runs import Run
+from hf_cocondenser.retrieval.search import dense_search
+from hf_cocondenser.shipped import checkpoint_path
+
+logger = logging.getLogger("benchmarks.starts")
+
+MEASURES = ("nDCG@10", "Recall@100")
+RANDOM, NO_LABELS, ALL = "random", "none", "all"
+RESAMPLES = 10_000
+
+Values = dict[str, dict[str, list[float]]]
+"""Data set -> measure -> values, query by query."""
+
+
+def main() -> None:
+    """Train and measure every cell, and write the table."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    own, _, finetuning = "\0".join(sys.argv[1:]).partition("\0--\0")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--starts", nargs="+", required=True, help="NAME=CHECKPOINT, and 'random'; the first is compared with"
+    )
+    parser.add_argument("--shape-of", help="the named start whose shape and tokenizer 'random' has")
+    parser.add_argument("--data", required=True, help="BEIR folder to fine-tune on")
+    parser.add_argument(
+        "--labels", nargs="+", default=[ALL], help="training queries: numbers, 'all', or 'none' (no fine-tuning)"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--evaluate-on", nargs="+", required=True, help="BEIR folders to measure on")
+    parser.add_argument("--split", default="auto", help="judgements to measure on; dev or train to choose something")
+    parser.add_argument("--eval-queries", type=int, default=0, help="of each data set at most, sampled; 0: all")
+    parser.add_argument("--eval-documents", type=int, default=0, help="relevant ones and others, sampled; 0: all")
+    parser.add_argument("--max-length", type=int, default=128, help="tokens of a text without fine-tuning")
+    parser.add_argument("--output-dir", type=Path, required=True)
+    options = parser.parse_args(own.split("\0"))
+    starts = dict(start.partition("=")[::2] for start in options.starts)
+    study = Study(options, starts, finetuning.split("\0") if finetuning else [])
+    write_text(options.output_dir / "table.md", study.table())
+
+
+class Study:
+    """The cells of one call: what they start from, are trained with and are measured on."""
+
+    def __init__(self, options: argparse.Namespace, starts: dict[str, str], finetuning: list[str]) -> None:
+        self.options = options
+        self.starts = starts
+        self.finetuning = finetuning
+        self.folder: Path = options.output_dir
+        self.folder.mkdir(parents=True, exist_ok=True)
+        train = load_retrieval_data(options.data, "train")
+        self.labelled = len(relevant_documents(train.qrels))
+        self.data_sets: dict[str, RetrievalData] = {}
+        for source in options.evaluate_on:
+            data = load_retrieval_data(source, options.split)
+            number = options.eval_queries or len(data.queries)
+            self.data_sets[data.name] = sample_dev(data, number, options.eval_documents, seed=0)
+
+    def table(self) -> str:
+        """Every cell's means and its differences from the first start's, data set by data set."""
+        found = {
+            (labels, name): [self.cell(name, labels, seed) for seed in self.seeds(name, labels)]
+            for labels in self.options.labels
+            for name in self.starts
+        }
+        bm25 = self.measured("bm25", lambda data: BM25Index.build(data.corpus).search(data.queries, 101))
+        first = next(iter(self.starts))
+        parts = []
+        for data in self.data_sets.values():
+            parts.append(
+                f"## {data.name} ({data.split}: {len(data.queries):,} queries, {len(data.corpus):,} documents)"
+            )
+            for measure in MEASURES:
+                rows = [["", "BM25", estimate([bm25[data.name][measure]]), "", ""]]
+                for (labels, name), cells in found.items():
+                    values = [cell[data.name][measure] for cell in cells]
+                    reference = [cell[data.name][measure] for cell in found[labels, first]]
+                    rows.append([labels, name, estimate(values), seeds_range(values), difference(values, reference)])
+                header = ["labels", "start", measure, "range over seeds", f"less {first}"]
+                parts.append(markdown_table([header, *rows]))
+        return "\n\n".join(parts) + "\n"
+
+    def seeds(self, name: str, labels: str) -> list[int]:
+        """Only what is drawn has several seeds: fresh weights and fine-tuning."""
+        return self.options.seeds[:1] if labels == NO_LABELS and name != RANDOM else self.options.seeds
+
+    def cell(self, name: str, labels: str, seed: int) -> Values:
+        """Train and measure one retriever, or find it done."""
+        cell = f"{name}-{labels}-{seed}"
+        retriever = self.folder / "cells" / cell
+
+        def search(data: RetrievalData) -> Run:
+            self.train(name, labels, seed, retriever)
+            model = load_retriever(retriever)
+            return dense_search(
+                model,
+                data.queries,
+                data.corpus,
+                100,
+                exclude_same_id=data.protocol.exclude_same_id,
+                show_progress=True,
+            )
+
+        return self.measured(cell, search)
+
+    def train(self, name: str, labels: str, seed: int, retriever: Path) -> None:
+        """Make the retriever of a cell, where it is not there."""
+        if (retriever / "modules.json").is_file():
+            return
+        checkpoint = self.fresh(seed) if name == RANDOM else Path(checkpoint_path(self.starts[name]))
+        if labels == NO_LABELS:
+            if (checkpoint / "modules.json").is_file():
+                SentenceTransformer(str(checkpoint)).save_pretrained(str(retriever))
+            else:
+                save_retriever(checkpoint, retriever, max_length=self.options.max_length)
+            return
+        share = 1.0 if labels == ALL else min(1.0, int(labels) / self.labelled)
+        command = [sys.executable, "-m", "hf_cocondenser", "finetune", str(checkpoint), "--data", self.options.data]
+        command += [
+            "--output-dir",
+            str(retriever),
+            "--seed",
+            str(seed),
+            "--train-share",
+            repr(share),
+            *self.finetuning,
+        ]
+        logger.info("%s", " ".join(command))
+        if subprocess.run(command, check=False).returncode:
+            raise SystemExit(f"The fine-tuning of '{retriever}' failed; see above.")
+
+    def fresh(self, seed: int) -> Path:
+        """Random weights in the shape of another start, with its tokenizer."""
+        folder = self.folder / "random" / str(seed)
+        if not (folder / "config.json").is_file():
+            if self.options.shape_of not in self.starts:
+                raise InputError("'random' needs --shape-of NAME, the start whose shape and tokenizer it has.")
+            model = checkpoint_path(self.starts[self.options.shape_of])
+            config = AutoConfig.from_pretrained(model)
+            torch.manual_seed(seed)
+            fresh = AutoModel.from_config(getattr(config, "backbone_config", config))
+            AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+            fresh.save_pretrained(folder)
+        return folder
+
+    def measured(self, name: str, search: Callable[[RetrievalData], Run]) -> Values:
+        """Values of a run for every data set; each is kept."""
+        values: Values = {}
+        for data in self.data_sets.values():
+            path = (
+                self.folder / "values" / f"{name}-{data.name}-{data.split}-{len(data.queries)}-{len(data.corpus)}.json"
+            )
+            if not path.is_file():
+                per_query = measure_run(data, search(data), MEASURES).per_query
+                path.parent.mkdir(exist_ok=True)
+                write_json(path, {m: [per_query[query][m] for query in data.qrels] for m in MEASURES})
+                found = read_json(path)
+                means = ", ".join(f"{m} {np.mean(found[m]):.3f}" for m in MEASURES)
+                logger.info("%s on %s: %s", name, data.name, means)
+            values[data.name] = read_json(path)
+        return values
+
+
+def estimate(values: list[list[float]], signed: bool = False) -> str:
+    """Mean and 95 % interval of values (seeds, queries): both are drawn anew."""
+    array = np.asarray(values)
+    rng = np.random.default_rng(0)
+    means = np.empty(RESAMPLES)
+    for draw in range(RESAMPLES):
+        seeds = array[rng.integers(0, len(array), len(array))].mean(axis=0)
+        means[draw] = seeds[rng.integers(0, array.shape[1], array.shape[1])].mean()
+    low, high = np.quantile(means, [0.025, 0.975])
+    sign = "+" if signed else ""
+    return f"{array.mean():{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def difference(values: list[list[float]], reference: list[list[float]]) -> str:
+    """The same of differences; a system with one seed is compared with each seed of the other."""
+    if values is reference or values == reference:
+        return ""
+    return estimate((np.asarray(values) - np.asarray(reference)).tolist(), signed=True)
+
+
+def seeds_range(values: list[list[float]]) -> str:
+    """Least and greatest mean of the seeds."""
+    means = [float(np.mean(one)) for one in values]
+    return f"{min(means):.3f}-{max(means):.3f}" if len(means) > 1 else ""
+
+
+if __name__ == "__main__":
+    main()
