@@ -16,18 +16,19 @@ import argparse
 import logging
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from sentence_transformers import SentenceTransformer
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from hf_cocondenser import save_retriever
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json, write_json, write_text
+from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.dev import sample_dev
+from hf_cocondenser.finetuning.starting_point import load_starting_point
 from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collection import RetrievalData
@@ -145,10 +146,9 @@ class Study:
             return
         checkpoint = self.fresh(seed) if name == RANDOM else Path(checkpoint_path(self.starts[name]))
         if labels == NO_LABELS:
-            if (checkpoint / "modules.json").is_file():
-                SentenceTransformer(str(checkpoint)).save_pretrained(str(retriever))
-            else:
-                save_retriever(checkpoint, retriever, max_length=self.options.max_length)
+            lengths = FinetuneConfig(query_length=self.options.max_length, passage_length=self.options.max_length)
+            with tempfile.TemporaryDirectory() as temporary:
+                load_starting_point(checkpoint, Path(temporary), lengths).save_pretrained(str(retriever))
             return
         share = 1.0 if labels == ALL else min(1.0, int(labels) / self.labelled)
         command = [sys.executable, "-m", "hf_cocondenser", "finetune", str(checkpoint), "--data", self.options.data]

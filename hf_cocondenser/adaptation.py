@@ -19,6 +19,7 @@ from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, requi
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.pseudo_queries import pseudo_queries
 from hf_cocondenser.finetuning.publishing import file_hash
+from hf_cocondenser.finetuning.starting_point import with_encoder
 from hf_cocondenser.finetuning.steps import STEPS, processes, run_step
 from hf_cocondenser.pretraining import ModelOptions, pretrain
 from hf_cocondenser.retrieval.collection import hash_texts
@@ -28,7 +29,7 @@ from hf_cocondenser.training_args import CondenserTrainingArguments
 
 logger = logging.getLogger(__name__)
 
-_CHECKPOINT, _SPANS = "checkpoint", "spans"
+_CHECKPOINT, _RETRIEVER, _SPANS = "checkpoint", "retriever", "spans"
 _WEIGHTS = (".safetensors", ".bin")
 
 
@@ -74,10 +75,12 @@ def adapt(
     """Make a retriever for `documents` without any judgement; `output_dir` becomes the retriever.
 
     coCondenser pre-training on the documents, from `start`; queries from their titles or first sentences; then
-    `finetune` on those. Like there, every step is skipped when it is done and goes on where it was killed.
+    `finetune` on those. Like there, every step is skipped when it is done and goes on where it was killed. The
+    pre-trained encoder of a sentence-transformers model goes back to its own pooling, projection and similarity, unless
+    the configuration names a pooling.
 
     Args:
-        start: a Condenser or any other encoder checkpoint, with its tokenizer.
+        start: a sentence-transformers model, a Condenser or any other encoder checkpoint, with its tokenizer.
         documents: as `load_documents` gives them.
         output_dir: where the retriever goes.
         config: pre-training.
@@ -114,6 +117,8 @@ def _pretrained(
     name: str,
     overwrite: bool,
 ) -> Path:
+    from sentence_transformers.util import is_sentence_transformer_model
+
     device = processes().device
     recipe = SpanRecipe(target_tokens=min(SpanRecipe.target_tokens, config.pretrain_max_length - 2))
     texts = ((row["_id"], "\n".join([row["title"], *row["passages"]])) for row in documents)
@@ -143,18 +148,22 @@ def _pretrained(
         )
         options = ModelOptions(dropout=finetuning.dropout, max_length=config.pretrain_max_length)
         trainer = pretrain(start, steps / "spans" / _SPANS, arguments, options, resume=True)
+        if keeps_pooling and processes().is_main_process:
+            with_encoder(checkpoint_path(start), folder / _CHECKPOINT, folder / _RETRIEVER)
         return {"steps": trainer.state.global_step}
 
+    keeps_pooling = finetuning.pooling == "auto" and is_sentence_transformer_model(str(checkpoint_path(start)))
     inputs |= {
         "start": str(start),
         "weights": _weights_hash(start),
         **asdict(config),
         "seed": finetuning.seed,
         "dropout": finetuning.dropout,
+        "keeps_pooling": keeps_pooling,
     }
     inputs |= {"precision": finetuning.precision, "processes": processes().num_processes}
     run_step(steps / "pretrained", inputs, train, overwrite=overwrite, everywhere=True)
-    return steps / "pretrained" / _CHECKPOINT
+    return steps / "pretrained" / (_RETRIEVER if keeps_pooling else _CHECKPOINT)
 
 
 def _weights_hash(start: str | Path) -> str | None:

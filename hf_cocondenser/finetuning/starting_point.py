@@ -17,6 +17,7 @@ from hf_cocondenser.files import read_json
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.steps import processes
 from hf_cocondenser.hub.export import save_retriever, usable_positions
+from hf_cocondenser.hub.loading import load_pretraining_checkpoint
 from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.retrieval.distributed import local_device
 from hf_cocondenser.retrieval.encode import resolve_precision
@@ -33,20 +34,20 @@ def load_starting_point(checkpoint: str | Path, work_folder: Path, config: Finet
     """Load what is to be fine-tuned, in float32, with the configuration's lengths, similarity and dropout.
 
     A sentence-transformers model is used as it is; a plain encoder checkpoint gets the pooling and projection that the
-    configuration names (CLS, or the mean for T5, and none), and the dot product unless told otherwise; a Condenser
-    pre-training checkpoint is exported to `work_folder` first.
+    configuration names (CLS, or the mean for T5, and none), and the dot product unless told otherwise; so does the
+    encoder of a Condenser pre-training checkpoint, which is exported to `work_folder` first.
 
     Raises:
         InputError: it cannot be loaded, or the lengths do not fit it.
     """
     checkpoint = checkpoint_path(checkpoint)
-    path = Path(checkpoint)
+    path, plain = Path(checkpoint), False
     if path.is_dir() and not (path / "modules.json").is_file():
         if not (path / "config.json").is_file():
             raise InputError(f"'{path}' is no checkpoint: it has neither config.json nor modules.json.")
         if read_json(path / "config.json").get("model_type") == "condenser":
-            checkpoint = _exported(path, work_folder / "start")
-    model = _load(str(checkpoint), config)
+            checkpoint, plain = _exported(path, work_folder / "start"), True
+    model = _load(str(checkpoint), config, plain)
     if config.similarity is not None:
         model.similarity_fn_name = config.similarity
     if recorded_score_function(model) is None:
@@ -73,7 +74,29 @@ def _exported(path: Path, folder: Path) -> Path:
     return folder
 
 
-def _load(checkpoint: str, config: FinetuneConfig) -> SentenceTransformer:
+def with_encoder(retriever: str | Path, pretrained: str | Path, output_dir: Path) -> None:
+    """Write a sentence-transformers model with the encoder of a Condenser checkpoint that was pre-trained from it.
+
+    Pooling, projection, normalisation, similarity and prompts are the retriever's own.
+
+    Args:
+        retriever: folder or Hub name of the sentence-transformers model; its first module is the encoder.
+        pretrained: the pre-training checkpoint.
+        output_dir: where to write; a new folder.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(retriever), model_kwargs={"dtype": torch.float32}, device="cpu")
+    (transformer,) = transformers_of(model)
+    encoder = transformer.auto_model
+    if getattr(encoder, "pooler", None) is not None:  # never used, and not pre-trained
+        encoder.pooler = None
+    weights = load_pretraining_checkpoint(pretrained).get_backbone().state_dict()
+    encoder.load_state_dict({name: value for name, value in weights.items() if not name.startswith("pooler.")})
+    model.save_pretrained(str(output_dir), create_model_card=False)
+
+
+def _load(checkpoint: str, config: FinetuneConfig, plain: bool) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Transformer
     from sentence_transformers.util import is_sentence_transformer_model
@@ -85,7 +108,7 @@ def _load(checkpoint: str, config: FinetuneConfig) -> SentenceTransformer:
     with loading("The checkpoint", checkpoint):
         with suppress(OSError):  # a sentence-transformers model may have it in a folder of its own
             refuse_classifier(checkpoint)
-        if is_sentence_transformer_model(checkpoint):
+        if not plain and is_sentence_transformer_model(checkpoint):
             return SentenceTransformer(checkpoint, model_kwargs=options, device=local_device())
         transformer = Transformer(checkpoint, model_kwargs=options)
     similarity = config.similarity or "dot"

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 
+from hf_cocondenser import CondenserForPreTraining
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.pseudo_queries import pseudo_queries
@@ -55,8 +58,8 @@ def test_what_is_no_good_query():
     assert len(pseudo_queries([document("a", "The end", *[f"{LONG} {i}" for i in range(9)])], "toy", 3).corpus) == 3
 
 
-def test_adapt_end_to_end(backbone_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    """Forty documents, so that the default batch of 128 has to give way."""
+def write_documents(folder: Path) -> Path:
+    """Forty documents of words that go together."""
     rng = np.random.default_rng(0)
     rows = []
     for number in range(40):
@@ -64,8 +67,48 @@ def test_adapt_end_to_end(backbone_folder: Path, tmp_path: Path, caplog: pytest.
         sentences = [" ".join(f"w{w}" for w in rng.choice(words, 8)) + " ." for _ in range(20)]
         title = " ".join(f"w{w}" for w in words[:3])
         rows.append({"_id": f"d{number}", "title": title, "text": " ".join(sentences)})
-    (tmp_path / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = ["adapt", str(backbone_folder), "--documents", str(tmp_path / "documents.jsonl")]
+    path = folder / "documents.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("flags", "pooling", "similarity"),
+    [([], "mean", "cosine"), (["--pooling", "cls"], "cls", "dot"), (["--similarity", "dot"], "mean", "dot")],
+)
+def test_a_retriever_keeps_its_pooling_unless_told_otherwise(make_retriever, tmp_path, flags, pooling, similarity):
+    start = make_retriever("cosine")
+    start[1] = Pooling(start[0].get_embedding_dimension(), "mean")
+    start.save_pretrained(str(tmp_path / "start"))
+    command = ["adapt", str(tmp_path / "start"), "--documents", str(write_documents(tmp_path)), *flags]
+    command += ["--output-dir", str(tmp_path / "out"), "--pretrain-steps", "3", "--pretrain-max-length", "62"]
+    command += [
+        "--max-steps",
+        "1",
+        "--batch-size",
+        "8",
+        "--evaluations",
+        "0",
+        "--rounds",
+        "1",
+        "--learning-rate",
+        "1e-30",
+    ]
+    assert main([*command, "--precision", "float32"]) == 0
+    adapted = SentenceTransformer(str(tmp_path / "out"), device="cpu")
+    assert adapted[1].pooling_mode == pooling and adapted.similarity_fn_name == similarity
+    # the pre-trained encoder: fine-tuning at so low a rate changed nothing
+    checkpoint = tmp_path / "out" / "steps" / "pretrained" / "checkpoint"
+    pretrained = CondenserForPreTraining.from_pretrained(checkpoint).get_backbone().state_dict()
+    for name, weight in adapted[0].auto_model.state_dict().items():
+        torch.testing.assert_close(weight, pretrained[name], rtol=0, atol=0)
+    before = start[0].auto_model.state_dict()
+    assert any(not torch.equal(weight, before[name]) for name, weight in pretrained.items() if name in before)
+
+
+def test_adapt_end_to_end(backbone_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Forty documents, so that the default batch of 128 has to give way."""
+    command = ["adapt", str(backbone_folder), "--documents", str(write_documents(tmp_path))]
     command += ["--output-dir", str(tmp_path / "out"), "--pretrain-steps", "2"]
     caplog.set_level("INFO")
     command += [

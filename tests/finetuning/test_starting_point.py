@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
+from hf_cocondenser import CondenserForPreTraining
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.starting_point import (
@@ -30,6 +32,19 @@ def test_a_plain_checkpoint_gets_cls_pooling_and_the_dot_product(
     assert model.preprocess([long], task="query")["input_ids"].shape == (1, 7)
     assert model.preprocess([long], task="document")["input_ids"].shape == (1, 20)
     assert model[0].auto_model.pooler is None and model[0].auto_model.dtype == torch.float32
+
+
+def test_the_encoder_of_a_condenser_gets_the_pooling_that_is_asked_for(backbone_folder: Path, tmp_path: Path):
+    condenser = CondenserForPreTraining.from_backbone(backbone_folder)
+    condenser.save_pretrained(tmp_path / "condenser")
+    AutoTokenizer.from_pretrained(backbone_folder).save_pretrained(tmp_path / "condenser")
+    settings = FinetuneConfig(pooling="mean", projection=8, similarity="cosine")
+    one = load_starting_point(tmp_path / "condenser", tmp_path / "one", settings)
+    other = load_starting_point(backbone_folder, tmp_path / "other", settings)
+    assert one[1].pooling_mode == "mean" and len(one) == 4
+    torch.testing.assert_close(torch.from_numpy(one.encode(["w1 w2"])), torch.from_numpy(other.encode(["w1 w2"])))
+    default = load_starting_point(tmp_path / "condenser", tmp_path / "one", FinetuneConfig())
+    assert default[1].pooling_mode == "cls" and default.similarity_fn_name == "dot"
 
 
 def test_a_retriever_is_used_as_it_is(make_retriever, tmp_path: Path):
