@@ -50,10 +50,12 @@ Values = dict[str, dict[str, list[float]]]
 """Data set -> measure -> values, query by query."""
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Train and measure every cell, and write the table."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    own, _, finetuning = "\0".join(sys.argv[1:]).partition("\0--\0")
+    own = list(sys.argv[1:] if arguments is None else arguments)
+    behind = own.index("--") if "--" in own else len(own)
+    own, finetuning = own[:behind], own[behind + 1 :]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--starts", nargs="+", required=True, help="NAME=CHECKPOINT, and 'random'; the first is compared with"
@@ -70,9 +72,9 @@ def main() -> None:
     parser.add_argument("--eval-documents", type=int, default=0, help="relevant ones and others, sampled; 0: all")
     parser.add_argument("--max-length", type=int, default=128, help="tokens of a text without fine-tuning")
     parser.add_argument("--output-dir", type=Path, required=True)
-    options = parser.parse_args(own.split("\0"))
+    options = parser.parse_args(own)
     starts = dict(start.partition("=")[::2] for start in options.starts)
-    study = Study(options, starts, finetuning.split("\0") if finetuning else [])
+    study = Study(options, starts, finetuning)
     write_text(options.output_dir / "table.md", study.table())
 
 
