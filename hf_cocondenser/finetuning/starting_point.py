@@ -13,11 +13,12 @@ import torch
 
 from hf_cocondenser.dropout import set_dropout
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import read_json
+from hf_cocondenser.files import read_json, write_json
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.steps import processes
 from hf_cocondenser.hub.export import save_retriever, usable_positions
 from hf_cocondenser.hub.loading import load_pretraining_checkpoint
+from hf_cocondenser.hub.records import PRETRAINING, pretraining_without_paths
 from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.retrieval.distributed import local_device
 from hf_cocondenser.retrieval.encode import resolve_precision
@@ -74,14 +75,15 @@ def _exported(path: Path, folder: Path) -> Path:
     return folder
 
 
-def with_encoder(retriever: str | Path, pretrained: str | Path, output_dir: Path) -> None:
+def with_encoder(retriever: str | Path, pretrained: Path, output_dir: Path) -> None:
     """Write a sentence-transformers model with the encoder of a Condenser checkpoint that was pre-trained from it.
 
-    Pooling, projection, normalisation, similarity and prompts are the retriever's own.
+    Pooling, projection, normalisation, similarity and prompts are the retriever's own; the record of the pre-training
+    comes with it.
 
     Args:
         retriever: folder or Hub name of the sentence-transformers model; its first module is the encoder.
-        pretrained: the pre-training checkpoint.
+        pretrained: folder of the pre-training checkpoint.
         output_dir: where to write; a new folder.
     """
     from sentence_transformers import SentenceTransformer
@@ -94,6 +96,7 @@ def with_encoder(retriever: str | Path, pretrained: str | Path, output_dir: Path
     weights = load_pretraining_checkpoint(pretrained).get_backbone().state_dict()
     encoder.load_state_dict({name: value for name, value in weights.items() if not name.startswith("pooler.")})
     model.save_pretrained(str(output_dir), create_model_card=False)
+    write_json(output_dir / PRETRAINING, pretraining_without_paths(read_json(pretrained / PRETRAINING)))
 
 
 def _load(checkpoint: str, config: FinetuneConfig, plain: bool) -> SentenceTransformer:
