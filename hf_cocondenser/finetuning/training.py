@@ -92,6 +92,8 @@ def train_round(
     }
     if trainer.is_world_process_zero():
         result |= _chosen(trainer, evaluator)
+        if evaluator is not None:
+            _warn_of_loss(result["dev_before"][config.dev_measure], result["dev"][config.dev_measure], config)
         result["model_hash"] = save_trained(model, folder, config)
     return result
 
@@ -173,6 +175,19 @@ def _chosen(trainer: RetrieverTrainer, evaluator: DevEvaluator | None) -> dict[s
         return {name: line[f"eval_dev_{name}"] for name in evaluator.measures}
 
     return {"chosen_step": best["step"], "dev": measures(best), "dev_before": measures(start)}
+
+
+def _warn_of_loss(before: float, after: float, config: FinetuneConfig) -> None:
+    """Say that a training took more than it gave, which few labels and high rates do."""
+    if after < before:
+        logger.warning(
+            "On the development queries the trained retriever is worse than what it started from (%s %.4f, before %.4f); "
+            "try a lower --learning-rate than %g, or fewer steps.",
+            config.dev_measure,
+            after,
+            before,
+            config.learning_rate,
+        )
 
 
 def training_arguments(

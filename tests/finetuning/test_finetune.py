@@ -75,6 +75,14 @@ def test_it_learns_and_says_so(finished: Path):
     assert f"{summary['steps']['round2']['dev']['nDCG@10']:.4f}" in card and "64 training queries" in card
 
 
+def test_a_training_that_does_harm_says_so(finished: Path, collection: Path, tmp_path: Path, caplog):
+    settings = CONFIG | {"rounds": 1, "max_steps": 4, "evaluations": 1}
+    finetune(finished, collection, tmp_path / "gentle", FinetuneConfig(**settings | {"learning_rate": 1e-9}))
+    assert "worse than what it started from" not in caplog.text
+    finetune(finished, collection, tmp_path / "rough", FinetuneConfig(**settings | {"learning_rate": 1.0}))
+    assert "worse than what it started from" in caplog.text and "lower --learning-rate than 1" in caplog.text
+
+
 def test_the_best_checkpoint_is_kept_and_its_figures_can_be_measured_again(finished: Path, collection: Path):
     manifest = json.loads((finished / "steps" / "round2" / "manifest.json").read_text())["result"]
     log = lines(finished / "steps" / "round2" / "log.jsonl")
