@@ -136,7 +136,7 @@ def _plain_booleans(argv: Sequence[str], parser: argparse.ArgumentParser) -> lis
     """Write `--flag` and `--no-flag` as `--flag=true` and `--flag=false`, so that a flag takes nothing after it."""
     booleans = {action.dest for action in parser._actions if action.type is string_to_bool}
     plain = []
-    for token, following in zip(argv, [*argv[1:], ""], strict=True):
+    for token, following in zip(argv, [*argv, ""][1:], strict=True):
         name = token[2:].replace("-", "_") if token.startswith("--") else ""
         if name in booleans and following.lower() not in _BOOLEANS:
             token = f"--{name}=true"

@@ -306,3 +306,19 @@ def test_library_noise_stays_away(tmp_path):
     assert process.stderr.splitlines() == [
         "The retriever is in 'retriever'; it loads with AutoModel and SentenceTransformer."
     ]
+
+
+def test_the_command_that_readme_begins_with_takes_no_flag_as_it_stands():
+    readme = (PACKAGE.parent / "README.md").read_text("utf-8")
+    block = readme.split("<!-- quickstart -->")[1].split("```")[1]
+    (command,) = [line.split() for line in block.splitlines() if line.startswith("hf-cocondenser")]
+    module = importlib.import_module(f"hf_cocondenser.cli.{command[1]}")
+    (arguments,) = parse(command[1], module.COMMAND, command[2:])
+    assert arguments.output_dir == "quickstart" and arguments.minutes is None
+
+
+@pytest.mark.parametrize("name", [name for name in WRITTEN if name != "quickstart"])
+def test_a_command_alone_says_what_it_needs(name, capsys):
+    assert main([name]) == 2
+    message = capsys.readouterr().err
+    assert "required" in message or "missing" in message or "name " in message.lower(), message
