@@ -1,34 +1,42 @@
 """`python -m benchmarks.starts`: what a start is worth: the same fine-tuning from several, over seeds and amounts of labels.
 
     python -m benchmarks.starts --starts random latent=runs/latent tiny=cocondenser-tiny --shape-of tiny \
-        --data ../shared/data/squad --labels 0 100 1000 --seeds 1 2 3 --evaluate-on ../shared/data/squad \
+        --data ../shared/data/squad --labels none 100 1000 --seeds 1 2 3 --evaluate-on ../shared/data/squad \
         --output-dir runs/starts -- --max-steps 60 --passage-length 64
 
 What stands behind `--` goes to `hf-cocondenser finetune`, which chooses checkpoints on development queries and never reads
-the test split. A cell that is there is not done again, so the same command goes on where it stopped. `random` is the shape
-of another start with weights drawn anew for each seed. Intervals are bootstrapped over queries and, with several seeds,
-over seeds too; differences are paired by both.
+the test split; lengths and pooling hold for `--labels none` too, where nothing is trained. With two rounds each is measured.
+A cell that is there is not done again, so the same command goes on where it stopped; one of another checkpoint or other
+flags is refused. `random` is the shape of another start with weights drawn anew for each seed. Intervals are bootstrapped
+over queries and, with several seeds, over seeds too; differences are paired by both.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from hf_cocondenser.cli.command import parse
+from hf_cocondenser.cli.finetune import COMMAND
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json, write_json, write_text
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.config import settings
 from hf_cocondenser.finetuning.dev import sample_dev
+from hf_cocondenser.finetuning.publishing import file_hash
 from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.finetuning.steps import STEPS
+from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collection import RetrievalData
@@ -39,6 +47,7 @@ from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import Run
 from hf_cocondenser.retrieval.search import dense_search
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.study.statistics import Estimate
 
 logger = logging.getLogger("benchmarks.starts")
 
@@ -70,12 +79,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--split", default="auto", help="judgements to measure on; dev or train to choose something")
     parser.add_argument("--eval-queries", type=int, default=0, help="of each data set at most, sampled; 0: all")
     parser.add_argument("--eval-documents", type=int, default=0, help="relevant ones and others, sampled; 0: all")
-    parser.add_argument("--max-length", type=int, default=128, help="tokens of a text without fine-tuning")
     parser.add_argument("--output-dir", type=Path, required=True)
     options = parser.parse_args(own)
+    for labels in options.labels:
+        if labels not in (NO_LABELS, ALL) and not (labels.isdecimal() and int(labels)):
+            parser.error(f"--labels {labels}: a number above 0, '{ALL}', or '{NO_LABELS}' for no fine-tuning.")
     starts = dict(start.partition("=")[::2] for start in options.starts)
-    study = Study(options, starts, finetuning)
-    write_text(options.output_dir / "table.md", study.table())
+    try:
+        study = Study(options, starts, finetuning)
+        write_text(options.output_dir / "table.md", study.table())
+    except InputError as error:
+        raise SystemExit(str(error)) from None
 
 
 class Study:
@@ -85,6 +99,8 @@ class Study:
         self.options = options
         self.starts = starts
         self.finetuning = finetuning
+        flags = ["CHECKPOINT", "--output-dir", "FOLDER", "--data", options.data, *finetuning]
+        _, _, self.config, self.mining, self.pairs = parse("finetune", COMMAND, flags)
         self.folder: Path = options.output_dir
         self.folder.mkdir(parents=True, exist_ok=True)
         train = load_retrieval_data(options.data, "train")
@@ -110,12 +126,28 @@ class Study:
                 f"## {data.name} ({data.split}: {len(data.queries):,} queries, {len(data.corpus):,} documents)"
             )
             for measure in MEASURES:
-                rows = [["", "BM25", estimate([bm25[data.name][measure]]), "", ""]]
+                rows = [["", "", "BM25", str(estimate([bm25[data.name][measure]])), "", "", ""]]
                 for (labels, name), cells in found.items():
-                    values = [cell[data.name][measure] for cell in cells]
-                    reference = [cell[data.name][measure] for cell in found[labels, first]]
-                    rows.append([labels, name, estimate(values), seeds_range(values), difference(values, reference)])
-                header = ["labels", "start", measure, "range over seeds", f"less {first}"]
+                    by_round = [
+                        [cell[step][data.name][measure] for cell in cells] for step in range(self.rounds(labels))
+                    ]
+                    reference = [
+                        [cell[step][data.name][measure] for cell in found[labels, first]]
+                        for step in range(self.rounds(labels))
+                    ]
+                    for step, values in enumerate(by_round):
+                        rows.append(
+                            [
+                                labels,
+                                str(step + 1) if len(by_round) > 1 else "",
+                                name,
+                                str(estimate(values)),
+                                seeds_range(values),
+                                difference(values, reference[step]),
+                                difference(values, by_round[step - 1]) if step else "",
+                            ]
+                        )
+                header = ["labels", "round", "start", measure, "range over seeds", f"less {first}", "less round 1"]
                 parts.append(markdown_table([header, *rows]))
         return "\n\n".join(parts) + "\n"
 
@@ -123,16 +155,67 @@ class Study:
         """Only what is drawn has several seeds: fresh weights and fine-tuning."""
         return self.options.seeds[:1] if labels == NO_LABELS and name != RANDOM else self.options.seeds
 
-    def cell(self, name: str, labels: str, seed: int) -> Values:
-        """Train and measure one retriever, or find it done."""
+    def rounds(self, labels: str) -> int:
+        """How many retrievers a cell has."""
+        return 1 if labels == NO_LABELS else self.config.rounds
+
+    def cell(self, name: str, labels: str, seed: int) -> list[Values]:
+        """Train and measure the retrievers of a cell, the last round's last, or find them done."""
         cell = f"{name}-{labels}-{seed}"
-        retriever = self.folder / "cells" / cell
+        folder = self.folder / "cells" / cell
+        checkpoint = self.fresh(seed) if name == RANDOM else Path(checkpoint_path(self.starts[name]))
+        self.require_same(folder.with_name(f"{cell}.json"), checkpoint, labels)
+        if not (folder / "modules.json").is_file():
+            self.train(checkpoint, labels, seed, folder)
+        rounds = range(1, self.rounds(labels))
+        found = [self.measure(f"{cell}-round{step}", folder / STEPS / f"round{step}" / RETRIEVER) for step in rounds]
+        return [*found, self.measure(cell, folder)]
+
+    def require_same(self, record: Path, checkpoint: Path, labels: str) -> None:
+        """Refuse to take a cell for one of another checkpoint or other flags; keep what this one is made with."""
+        weights = sorted(checkpoint.glob("*.safetensors")) if checkpoint.is_dir() else []
+        made_with = {
+            "checkpoint": [file_hash(path) for path in weights] or str(checkpoint),
+            "finetuning": settings(self.config),
+            "mining": settings(self.mining),
+            "pairs": settings(self.pairs),
+            "data": None if labels == NO_LABELS else str(Path(self.options.data).resolve()),
+        }
+        made_with = json.loads(json.dumps(made_with))
+        if not record.is_file():
+            record.parent.mkdir(parents=True, exist_ok=True)
+            write_json(record, made_with)
+            return
+        before = read_json(record)
+        changed = [part for part, value in made_with.items() if before.get(part) != value]
+        if changed:
+            raise InputError(
+                f"'{record.with_suffix('')}' was made with other settings ({', '.join(changed)}); name another"
+                " --output-dir, or delete it with its values."
+            )
+
+    def train(self, checkpoint: Path, labels: str, seed: int, folder: Path) -> None:
+        """Make the retrievers of a cell."""
+        if labels == NO_LABELS:
+            with tempfile.TemporaryDirectory() as temporary:
+                load_starting_point(checkpoint, Path(temporary), self.config).save_pretrained(str(folder))
+            return
+        share = 1.0 if labels == ALL else min(1.0, int(labels) / self.labelled)
+        command = [sys.executable, "-m", "hf_cocondenser", "finetune", str(checkpoint), "--data", self.options.data]
+        command += ["--output-dir", str(folder), "--seed", str(seed), "--train-share", repr(share), *self.finetuning]
+        logger.info("%s", " ".join(command))
+        if subprocess.run(command, check=False).returncode:
+            raise SystemExit(f"The fine-tuning of '{folder}' failed; see above.")
+
+    def measure(self, name: str, retriever: Path) -> Values:
+        """Values of a retriever on every data set."""
+        loaded: list[Any] = []
 
         def search(data: RetrievalData) -> Run:
-            self.train(name, labels, seed, retriever)
-            model = load_retriever(retriever)
+            if not loaded:
+                loaded.append(load_retriever(retriever))
             return dense_search(
-                model,
+                loaded[0],
                 data.queries,
                 data.corpus,
                 100,
@@ -140,32 +223,7 @@ class Study:
                 show_progress=True,
             )
 
-        return self.measured(cell, search)
-
-    def train(self, name: str, labels: str, seed: int, retriever: Path) -> None:
-        """Make the retriever of a cell, where it is not there."""
-        if (retriever / "modules.json").is_file():
-            return
-        checkpoint = self.fresh(seed) if name == RANDOM else Path(checkpoint_path(self.starts[name]))
-        if labels == NO_LABELS:
-            lengths = FinetuneConfig(query_length=self.options.max_length, passage_length=self.options.max_length)
-            with tempfile.TemporaryDirectory() as temporary:
-                load_starting_point(checkpoint, Path(temporary), lengths).save_pretrained(str(retriever))
-            return
-        share = 1.0 if labels == ALL else min(1.0, int(labels) / self.labelled)
-        command = [sys.executable, "-m", "hf_cocondenser", "finetune", str(checkpoint), "--data", self.options.data]
-        command += [
-            "--output-dir",
-            str(retriever),
-            "--seed",
-            str(seed),
-            "--train-share",
-            repr(share),
-            *self.finetuning,
-        ]
-        logger.info("%s", " ".join(command))
-        if subprocess.run(command, check=False).returncode:
-            raise SystemExit(f"The fine-tuning of '{retriever}' failed; see above.")
+        return self.measured(name, search)
 
     def fresh(self, seed: int) -> Path:
         """Random weights in the shape of another start, with its tokenizer."""
@@ -199,7 +257,7 @@ class Study:
         return values
 
 
-def estimate(values: list[list[float]], signed: bool = False) -> str:
+def estimate(values: list[list[float]]) -> Estimate:
     """Mean and 95 % interval of values (seeds, queries): both are drawn anew."""
     array = np.asarray(values)
     rng = np.random.default_rng(0)
@@ -208,15 +266,14 @@ def estimate(values: list[list[float]], signed: bool = False) -> str:
         seeds = array[rng.integers(0, len(array), len(array))].mean(axis=0)
         means[draw] = seeds[rng.integers(0, array.shape[1], array.shape[1])].mean()
     low, high = np.quantile(means, [0.025, 0.975])
-    sign = "+" if signed else ""
-    return f"{array.mean():{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return Estimate(float(array.mean()), float(low), float(high))
 
 
 def difference(values: list[list[float]], reference: list[list[float]]) -> str:
     """The same of differences; a system with one seed is compared with each seed of the other."""
-    if values is reference or values == reference:
+    if values == reference:
         return ""
-    return estimate((np.asarray(values) - np.asarray(reference)).tolist(), signed=True)
+    return estimate((np.asarray(values) - np.asarray(reference)).tolist()).signed
 
 
 def seeds_range(values: list[list[float]]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.starts import difference, estimate, main
+from hf_cocondenser.retrieval.retriever import load_retriever
 from tests.toy_collection import write_backbone, write_collection
 
 
@@ -20,24 +21,67 @@ def command(tmp_path: Path) -> list[str]:
     return [*toy, "--data", data, "--evaluate-on", data, "--seeds", "1", "--output-dir", str(tmp_path / "out")]
 
 
+FLAGS = [
+    "--max-steps",
+    "1",
+    "--batch-size",
+    "8",
+    "--evaluations",
+    "0",
+    "--passage-length",
+    "32",
+    "--precision",
+    "float32",
+]
+
+
 def test_cells_are_trained_measured_and_kept(command, tmp_path):
-    main([*command, "--labels", "none", "--max-length", "32"])
+    main([*command, "--labels", "none", "8", "--", *FLAGS])
     table = (tmp_path / "out" / "table.md").read_text("utf-8")
-    assert "| none   | toy" in table and "| none   | random |" in table and "BM25" in table
-    command.remove("random")
-    flags = ["--rounds", "1", "--max-steps", "1", "--batch-size", "8", "--evaluations", "0", "--passage-length", "32"]
-    main([*command, "--labels", "none", "8", "--", *flags, "--precision", "float32"])
-    table = (tmp_path / "out" / "table.md").read_text("utf-8")
-    assert "| none   | toy" in table and "| 8      | toy" in table
-    # nothing is trained again, so the flag is not read
-    main([*command, "--labels", "none", "8", "--", "--no-such-flag"])
+    assert "BM25" in table
+    for start in ("toy", "random"):
+        for cell in (f"| none   |       | {start}", f"| 8      | 1     | {start}", f"| 8      | 2     | {start}"):
+            assert cell in table
+    retrievers = sorted((tmp_path / "out" / "cells").rglob("modules.json"))
+    written = [path.stat().st_mtime_ns for path in retrievers]
+    main([*command, "--labels", "none", "8", "--", *FLAGS])  # nothing is trained again
+    assert [path.stat().st_mtime_ns for path in retrievers] == written
     assert (tmp_path / "out" / "table.md").read_text("utf-8") == table
+
+
+def test_a_cell_of_other_settings_is_refused(command, tmp_path):
+    command.remove("random")
+    main([*command, "--labels", "none", "--", *FLAGS])
+    with pytest.raises(SystemExit, match=r"toy-none-1' was made with other settings \(finetuning\)"):
+        main([*command, "--labels", "none", "--", *FLAGS, "--query-length", "16"])
+    write_backbone(tmp_path / "toy", seed=1)
+    with pytest.raises(SystemExit, match=r"other settings \(checkpoint\)"):
+        main([*command, "--labels", "none", "--", *FLAGS])
+
+
+def test_without_labels_the_lengths_are_those_of_the_flags(command, tmp_path):
+    main([*command, "--labels", "none", "--", *FLAGS, "--pooling", "mean"])
+    retriever = load_retriever(tmp_path / "out" / "cells" / "toy-none-1")
+    assert retriever[0].document_length == 32
+    assert retriever[1].pooling_mode == "mean"
+
+
+@pytest.mark.parametrize("labels", ["0", "-5", "some"])
+def test_labels_are_a_number_all_or_none(command, labels):
+    with pytest.raises(SystemExit):
+        main([*command, f"--labels={labels}", "--", *FLAGS])
 
 
 def test_a_fine_tuning_that_fails_ends_it(command, tmp_path):
     with pytest.raises(SystemExit, match="failed; see above"):
-        main([*command, "--labels", "8", "--", "--no-such-flag"])
+        main([*command, "--labels", "8", "--", *FLAGS, "--attention", "none-such"])
     assert not (tmp_path / "out" / "table.md").exists()
+
+
+def test_flags_that_finetune_does_not_know_are_refused_first(command, tmp_path):
+    with pytest.raises(SystemExit, match="no-such-flag"):
+        main([*command, "--labels", "8", "--", "--no-such-flag"])
+    assert not (tmp_path / "out" / "cells").exists()
 
 
 def test_intervals_hold_the_seeds_too():
@@ -46,8 +90,8 @@ def test_intervals_hold_the_seeds_too():
     alike, apart = [list(queries)] * 3, [list(queries + shift) for shift in (-0.3, 0.0, 0.3)]
 
     def width(values: list[list[float]]) -> float:
-        low, high = estimate(values).split("[")[1].rstrip("]").split(", ")
-        return float(high) - float(low)
+        found = estimate(values)
+        return found.high - found.low
 
     assert width(apart) > 3 * width(alike)
     # paired by query and seed: what both share does not widen the interval of the difference

@@ -23,9 +23,9 @@ def toy_tokenizer() -> BertTokenizerFast:
     return BertTokenizerFast(tokenizer_object=tokenizer, model_max_length=64)
 
 
-def write_backbone(folder: Path) -> Path:
+def write_backbone(folder: Path, seed: int = 0) -> Path:
     """A plain BERT checkpoint, two layers of width 32."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=len(WORDS) + 5,
         hidden_size=32,
