@@ -32,17 +32,20 @@ def pieces(document: dict[str, Any], most: int) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """Write one file of pieces per source, and one of the docstrings' texts (without the quickstart's queries)."""
+    """Write one file of pieces per source, and one of the docstrings' texts (without the quickstart's queries) if wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("documents", nargs="*", type=Path, help="JSON lines with _id, title and passages")
     parser.add_argument("--output-dir", type=Path, required=True)
     parser.add_argument("--characters", type=int, default=2500, help="of a piece, at most")
+    parser.add_argument("--no-docstrings", dest="docstrings", action="store_false", help="the files only")
     options = parser.parse_args()
     options.output_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        build_collection(Path(folder) / "docstrings")
-        docstrings = Path(folder) / "docstrings" / "documents.jsonl"
-        for number, source in enumerate([*options.documents, docstrings]):
+        sources = options.documents
+        if options.docstrings:
+            build_collection(Path(folder) / "docstrings")
+            sources = [*sources, Path(folder) / "docstrings" / "documents.jsonl"]
+        for number, source in enumerate(sources):
             with (
                 source.open(encoding="utf-8") as lines,
                 (options.output_dir / f"{number}.jsonl").open("w", encoding="utf-8") as file,
