@@ -118,7 +118,7 @@ class Study:
             for labels in self.options.labels
             for name in self.starts
         }
-        bm25 = self.measured("bm25", lambda data: BM25Index.build(data.corpus).search(data.queries, 101))
+        bm25 = self.measured("bm25", bm25_search)
         first = next(iter(self.starts))
         parts = []
         for data in self.data_sets.values():
@@ -255,6 +255,11 @@ class Study:
                 logger.info("%s on %s: %s", name, data.name, means)
             values[data.name] = read_json(path)
         return values
+
+
+def bm25_search(data: RetrievalData) -> Run:
+    """BM25's first 100."""
+    return BM25Index.build(data.corpus).search(data.queries, exclude_same_id=data.protocol.exclude_same_id)
 
 
 def estimate(values: list[list[float]]) -> Estimate:

@@ -156,8 +156,6 @@ def search_corpus(
     depth = max(k, _FUSED_DEPTH) if hybrid else k
     run = searcher.search(asked, depth, exclude_same_id=same_ids)
     if hybrid and asked:
-        bm25 = BM25Index.build(texts, language=bm25_language).search(asked, depth + same_ids)
-        if same_ids:
-            bm25 = {query: {d: s for d, s in hits.items() if d != query} for query, hits in bm25.items()}
+        bm25 = BM25Index.build(texts, language=bm25_language).search(asked, depth, exclude_same_id=same_ids)
         run = reciprocal_rank_fusion([bm25, run], depth=k)
     return Searched(asked, run, texts, titles)

@@ -27,7 +27,7 @@ from hf_cocondenser.retrieval.measures import DEFAULT_MEASURES, check_measures
 from hf_cocondenser.retrieval.protocols import DEFAULT
 from hf_cocondenser.retrieval.report import file_name, markdown, write_report
 from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever, protocol_lengths, score_function
-from hf_cocondenser.retrieval.runs import Run, read_run, require_run_ids, without_same_ids
+from hf_cocondenser.retrieval.runs import Run, read_run, require_run_ids
 from hf_cocondenser.retrieval.search import DenseSearcher
 
 if TYPE_CHECKING:
@@ -207,8 +207,7 @@ def _search(
     bm25 = None
     if options.bm25 or options.hybrid:
         bm25 = BM25Index.build(data.corpus, language=options.bm25_language)
-        hits = bm25.search(data.queries, depth + same)
-        runs[bm25.variant] = without_same_ids(hits) if same else hits
+        runs[bm25.variant] = bm25.search(data.queries, depth, exclude_same_id=same)
     runs[name] = searcher.search(data.queries, depth, exclude_same_id=same)
     if bm25 is not None and options.hybrid:
         runs[f"hybrid (RRF of BM25 and {name})"] = reciprocal_rank_fusion(

@@ -108,10 +108,18 @@ class BM25Index:
         engine.index(tokens, show_progress=show_progress and on_terminal(), create_empty_token=False)
         return cls(list(corpus), engine, tokenizer, f"BM25 (bm25s lucene k1={k1:g} b={b:g}, {label})")
 
-    def search(self, queries: Mapping[str, str], k: int = 100, *, show_progress: bool = False) -> Run:
+    def search(
+        self, queries: Mapping[str, str], k: int = 100, *, exclude_same_id: bool = False, show_progress: bool = False
+    ) -> Run:
         """The best `k` documents for each query; a document that shares no term with the query is not a hit.
 
         Equal scores are ordered as the corpus is.
+
+        Args:
+            queries: id -> text.
+            k: hits per query.
+            exclude_same_id: leave out the document that has the query's own id.
+            show_progress: a progress bar, on a terminal.
         """
         token_ids = self._tokenizer.tokenize(
             list(queries.values()), update_vocab=False, return_as="ids", show_progress=False, allow_empty=False
@@ -122,16 +130,18 @@ class BM25Index:
             return run
         # Compiling takes seconds, and then a query a tenth of the time.
         self._engine.backend = "numba" if len(asked) >= _WORTH_COMPILING and find_spec("numba") else "numpy"
-        depth = min(k + _SPARE, len(self.ids))
+        wanted = k + exclude_same_id
+        depth = min(wanted + _SPARE, len(self.ids))
         documents, scores = self._engine.retrieve(
             [ids for _, ids in asked], k=depth, show_progress=show_progress and on_terminal()
         )
         for (query, ids), rows, values in zip(asked, documents, scores, strict=True):
-            if depth > k and values[k - 1] == values[-1] > 0:  # equals beyond what was retrieved
+            if depth > wanted and values[wanted - 1] == values[-1] > 0:  # equals beyond what was retrieved
                 values = self._engine.get_scores_from_ids(ids)
                 rows = np.arange(len(values))
-            best = np.lexsort((rows, -values))[:k]
-            run[query] = {self.ids[rows[i]]: float(values[i]) for i in best if values[i] > 0}
+            best = np.lexsort((rows, -values))[:wanted]
+            hits = [(self.ids[rows[i]], float(values[i])) for i in best if values[i] > 0]
+            run[query] = dict([hit for hit in hits if not (exclude_same_id and hit[0] == query)][:k])
         return run
 
 

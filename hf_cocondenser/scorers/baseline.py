@@ -8,7 +8,7 @@ import numpy as np
 
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collection import RetrievalData
-from hf_cocondenser.retrieval.runs import Run, without_same_ids
+from hf_cocondenser.retrieval.runs import Run
 
 _TIMED = 100
 
@@ -20,12 +20,10 @@ def bm25_search(data: RetrievalData, depth: int) -> tuple[str, Run, float, float
         The variant's name, the run, the median milliseconds of a query asked alone, and bytes per document.
     """
     index = BM25Index.build(data.corpus, show_progress=len(data.corpus) > 50_000)
-    same = data.protocol.exclude_same_id
-    run = index.search(data.queries, depth + same)
+    run = index.search(data.queries, depth, exclude_same_id=data.protocol.exclude_same_id)
     seconds = []
     for query, text in list(data.queries.items())[:_TIMED]:
         started = time.perf_counter()
         index.search({query: text}, depth)
         seconds.append(time.perf_counter() - started)
-    run = without_same_ids(run) if same else run
     return index.variant, run, 1000 * float(np.median(seconds)), index.nbytes / len(data.corpus)

@@ -26,7 +26,7 @@ from hf_cocondenser.retrieval.evaluation import depth_needed, measure_run, requi
 from hf_cocondenser.retrieval.lengths import words_of, words_of_hits
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.retriever import load_retriever
-from hf_cocondenser.retrieval.runs import Run, without_same_ids
+from hf_cocondenser.retrieval.runs import Run
 from hf_cocondenser.retrieval.search import dense_search
 from hf_cocondenser.study.plan import Cell, StudyConfig
 
@@ -123,8 +123,9 @@ class StudyCells:
         def work(folder: Path) -> dict[str, Any]:
             found = {}
             for name, data in self.evaluation.items():
-                run = BM25Index.build(data.corpus).search(data.queries, self._depth + 1)
-                found[name] = self._values(data, without_same_ids(run) if data.protocol.exclude_same_id else run)
+                index = BM25Index.build(data.corpus)
+                run = index.search(data.queries, self._depth, exclude_same_id=data.protocol.exclude_same_id)
+                found[name] = self._values(data, run)
             write_json(folder / _VALUES, found)
             return {}
 

@@ -68,6 +68,14 @@ def test_equal_scores_keep_the_corpus_order_wherever_the_list_is_cut(monkeypatch
     assert list(index.search({"q": "cat"}, 140)["q"]) == expected + [f"d{i}" for i in range(400) if i % 3][:6]
 
 
+def test_the_query_itself_is_left_out_and_replaced_by_the_next():
+    corpus = {f"d{i}": "cat dog" for i in range(9)}
+    index = BM25Index.build(corpus, language="none")
+    found = index.search({"d1": "cat", "other": "cat"}, 3, exclude_same_id=True)
+    assert [list(hits) for hits in found.values()] == [["d0", "d2", "d3"], ["d0", "d1", "d2"]]
+    assert len(index.search({"d1": "cat"}, 100, exclude_same_id=True)["d1"]) == 8
+
+
 def test_compiled_search_is_the_same(monkeypatch):
     pytest.importorskip("numba", reason="numba is not installed")
     words = ["cat", "dog", "bird", "fish", "cow"]
