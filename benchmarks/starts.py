@@ -14,7 +14,6 @@ over queries and, with several seeds, over seeds too; differences are paired by 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import subprocess
 import sys
@@ -113,11 +112,12 @@ class Study:
 
     def table(self) -> str:
         """Every cell's means and its differences from the first start's, data set by data set."""
-        found = {
-            (labels, name): [self.cell(name, labels, seed) for seed in self.seeds(name, labels)]
-            for labels in self.options.labels
-            for name in self.starts
-        }
+        found: dict[tuple[str, int, str], list[Values]] = {}
+        for labels in self.options.labels:
+            for name in self.starts:
+                cells = [self.cell(name, labels, seed) for seed in self.seeds(name, labels)]
+                for step, by_seed in enumerate(zip(*cells, strict=True), start=1):
+                    found[labels, step, name] = list(by_seed)
         bm25 = self.measured("bm25", bm25_search)
         first = next(iter(self.starts))
         parts = []
@@ -127,26 +127,12 @@ class Study:
             )
             for measure in MEASURES:
                 rows = [["", "", "BM25", str(estimate([bm25[data.name][measure]])), "", "", ""]]
-                for (labels, name), cells in found.items():
-                    by_round = [
-                        [cell[step][data.name][measure] for cell in cells] for step in range(self.rounds(labels))
-                    ]
-                    reference = [
-                        [cell[step][data.name][measure] for cell in found[labels, first]]
-                        for step in range(self.rounds(labels))
-                    ]
-                    for step, values in enumerate(by_round):
-                        rows.append(
-                            [
-                                labels,
-                                str(step + 1) if len(by_round) > 1 else "",
-                                name,
-                                str(estimate(values)),
-                                seeds_range(values),
-                                difference(values, reference[step]),
-                                difference(values, by_round[step - 1]) if step else "",
-                            ]
-                        )
+                values = {key: [cell[data.name][measure] for cell in cells] for key, cells in found.items()}
+                for (labels, step, name), own in values.items():
+                    row = [labels, str(step), name, str(estimate(own)), seeds_range(own)]
+                    row.append(difference(own, values[labels, step, first]))
+                    row.append(difference(own, values[labels, 1, name]))
+                    rows.append(row)
                 header = ["labels", "round", "start", measure, "range over seeds", f"less {first}", "less round 1"]
                 parts.append(markdown_table([header, *rows]))
         return "\n\n".join(parts) + "\n"
@@ -181,12 +167,11 @@ class Study:
             "pairs": settings(self.pairs),
             "data": None if labels == NO_LABELS else str(Path(self.options.data).resolve()),
         }
-        made_with = json.loads(json.dumps(made_with))
-        if not record.is_file():
+        if not (record.with_suffix("") / "modules.json").is_file():  # fine-tuning itself looks after its steps
             record.parent.mkdir(parents=True, exist_ok=True)
             write_json(record, made_with)
             return
-        before = read_json(record)
+        before = read_json(record) if record.is_file() else {}
         changed = [part for part, value in made_with.items() if before.get(part) != value]
         if changed:
             raise InputError(
@@ -227,7 +212,7 @@ class Study:
 
     def fresh(self, seed: int) -> Path:
         """Random weights in the shape of another start, with its tokenizer."""
-        folder = self.folder / "random" / str(seed)
+        folder = self.folder / "random" / f"{self.options.shape_of}-{seed}"
         if not (folder / "config.json").is_file():
             if self.options.shape_of not in self.starts:
                 raise InputError("'random' needs --shape-of NAME, the start whose shape and tokenizer it has.")

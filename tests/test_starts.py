@@ -40,7 +40,7 @@ def test_cells_are_trained_measured_and_kept(command, tmp_path):
     table = (tmp_path / "out" / "table.md").read_text("utf-8")
     assert "BM25" in table
     for start in ("toy", "random"):
-        for cell in (f"| none   |       | {start}", f"| 8      | 1     | {start}", f"| 8      | 2     | {start}"):
+        for cell in (f"| none   | 1     | {start}", f"| 8      | 1     | {start}", f"| 8      | 2     | {start}"):
             assert cell in table
     retrievers = sorted((tmp_path / "out" / "cells").rglob("modules.json"))
     written = [path.stat().st_mtime_ns for path in retrievers]
@@ -76,6 +76,8 @@ def test_a_fine_tuning_that_fails_ends_it(command, tmp_path):
     with pytest.raises(SystemExit, match="failed; see above"):
         main([*command, "--labels", "8", "--", *FLAGS, "--attention", "none-such"])
     assert not (tmp_path / "out" / "table.md").exists()
+    main([*command, "--labels", "8", "--", *FLAGS])  # with the flag mended it goes on
+    assert (tmp_path / "out" / "table.md").exists()
 
 
 def test_flags_that_finetune_does_not_know_are_refused_first(command, tmp_path):
