@@ -142,16 +142,20 @@ def test_nothing_is_done_twice(finished: Path, backbone_folder: Path, collection
     assert {path: path.stat().st_mtime_ns for path in (finished / "steps").rglob("*")} == before
 
 
-def test_kill_9_in_round_2_and_the_same_files_after(
-    finished: Path, backbone_folder: Path, collection: Path, tmp_path: Path
+@pytest.mark.parametrize("where", ["mining", "round2"])
+def test_kill_9_and_the_same_files_after(
+    where: str, finished: Path, backbone_folder: Path, collection: Path, tmp_path: Path
 ):
-    script = Path(__file__).with_name("killed_in_round_2.py")
+    script = Path(__file__).with_name("killed.py")
     target = tmp_path / "retriever"
-    settings = json.dumps([str(backbone_folder), str(collection), str(target), CONFIG, MINING])
+    settings = json.dumps([str(backbone_folder), str(collection), str(target), CONFIG, MINING, where])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, str(script), settings], env=environment, capture_output=True, timeout=200)
     assert done.returncode == -9, done.stderr[-2000:]
-    assert list((target / "steps" / "round2.partial" / "training").glob("checkpoint-*"))
+    assert (target / "steps" / "round1" / "manifest.json").exists()
+    assert (target / "steps" / "mined").exists() == (where == "round2")
+    if where == "round2":
+        assert list((target / "steps" / "round2.partial" / "training").glob("checkpoint-*"))
     assert not (target / "modules.json").exists()
     finetune(backbone_folder, collection, target, FinetuneConfig(**CONFIG), MiningConfig(**MINING))
     for name in ("model.safetensors", "config.json", "modules.json", "steps/mined/negatives.jsonl"):

@@ -1,4 +1,4 @@
-"""Fine-tunes as it is told and kills itself, hard, once round 2 has a checkpoint and goes on behind it."""
+"""Fine-tunes as it is told and kills itself, hard: in round 2, behind a checkpoint, or in mining, with the hits at hand."""
 
 from __future__ import annotations
 
@@ -21,12 +21,21 @@ class Killed(RetrieverTrainer):
         return super().training_step(*args, **kwargs)
 
 
+def die(*args, **kwargs):
+    """Stands in for the audit of what was mined, which comes before anything of it is written."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
     import torch
 
+    import hf_cocondenser.finetuning.mining as mining_step
     import hf_cocondenser.finetuning.training as training
 
     torch.set_num_threads(1)
-    training.RetrieverTrainer = Killed
-    checkpoint, data, output_dir, config, mining = json.loads(sys.argv[1])
+    checkpoint, data, output_dir, config, mining, where = json.loads(sys.argv[1])
+    if where == "round2":
+        training.RetrieverTrainer = Killed
+    else:
+        mining_step.audit_pool = die
     finetune(checkpoint, data, output_dir, FinetuneConfig(**config), MiningConfig(**mining))
