@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import resource
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from hf_cocondenser.retrieval.topk import Matrix, exact_top_k
 DIMENSION = 384
 HITS = 100
 BUILD_TIME = "build_cpu_seconds.json"
+EXACT = "exact, blocked over the memory map"
 
 
 def main() -> None:
@@ -50,9 +52,10 @@ def main() -> None:
             build(vectors, factory, at)
         if arguments.build_only:
             return
-        queries = mixture(arguments.queries, seed=1)
-        report = {"machine": machine(), "vectors": list(vectors.shape), "queries": len(queries), "hits": HITS}
-        report["systems"] = compare(vectors, queries, indexes)
+        queries = folder / f"queries-{arguments.queries}.npy"
+        np.save(queries, mixture(arguments.queries, seed=1))
+        report = {"machine": machine(), "vectors": list(vectors.shape), "queries": arguments.queries, "hits": HITS}
+        report["systems"] = compare(path, queries, indexes)
     sys.stdout.write(json.dumps(report, indent=1) + "\n")
 
 
@@ -84,30 +87,39 @@ def build(vectors: Matrix, factory: str, folder: Path) -> None:
     (folder / BUILD_TIME).write_text(json.dumps(round(time.process_time() - start, 1)), encoding="utf-8")
 
 
-def compare(vectors: Matrix, queries: np.ndarray, indexes: dict[str, Path]) -> dict[str, Any]:
-    """Every system's figures; recall is against the exact search that comes first."""
-    (_, truth), figures = timed(lambda: exact_top_k(queries, vectors, HITS))
-    systems: dict[str, Any] = {"exact, blocked over the memory map": {**figures, "recall@100": 1.0, "index_mib": 0}}
-    for factory, folder in indexes.items():
-        index = FaissIndex.load(folder)
-        built = {
-            "build_cpu_seconds": json.loads((folder / BUILD_TIME).read_text(encoding="utf-8")),
-            "index_mib": round((folder / "index.faiss").stat().st_size / 2**20),
-        }
-        (_, rows), figures = timed(lambda index=index: index.search(queries, HITS))
-        systems[f"{factory}, its own scores"] = {**built, **figures, "recall@100": recall(rows, truth)}
-        if not index.is_exact:
-            (_, rows), figures = timed(lambda index=index: index.search(queries, HITS, rescore=vectors))
-            systems[f"{factory}, 1,000 candidates scored again"] = {
-                **built,
-                **figures,
-                "recall@100": recall(rows, truth),
-            }
+def compare(vectors: Path, queries: Path, indexes: dict[str, Path]) -> dict[str, Any]:
+    """Every system's figures, each of a process of its own, so that its peak memory is its own."""
+    systems = {}
+    for name, folder in {EXACT: None, **indexes}.items():
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            systems |= process.apply(measure, (name, folder, vectors, queries))
+    return systems
+
+
+def measure(name: str, folder: Path | None, vectors_path: Path, queries_path: Path) -> dict[str, Any]:
+    """Figures of the exact search (no folder), which leaves its hits beside the queries, or of an index."""
+    vectors, queries = np.load(vectors_path, mmap_mode="r"), np.load(queries_path)
+    truth_path = queries_path.with_suffix(".truth.npy")
+    if folder is None:
+        (_, truth), figures = timed(lambda: exact_top_k(queries, vectors, HITS))
+        np.save(truth_path, truth)
+        return {name: {**figures, "recall@100": 1.0, "index_mib": 0}}
+    truth = np.load(truth_path)
+    index = FaissIndex.load(folder)
+    built = {
+        "build_cpu_seconds": json.loads((folder / BUILD_TIME).read_text(encoding="utf-8")),
+        "index_mib": round((folder / "index.faiss").stat().st_size / 2**20),
+    }
+    (_, rows), figures = timed(lambda: index.search(queries, HITS))
+    systems = {f"{name}, its own scores": {**built, **figures, "recall@100": recall(rows, truth)}}
+    if not index.is_exact:
+        (_, rows), figures = timed(lambda: index.search(queries, HITS, rescore=vectors))
+        systems[f"{name}, 1,000 candidates scored again"] = {**built, **figures, "recall@100": recall(rows, truth)}
     return systems
 
 
 def timed(search: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """A search's result with its speed (the better of two runs) and the process's peak memory so far."""
+    """A search's result with its speed (the better of two runs) and this process's peak memory so far."""
     seconds = []
     for _ in range(2):
         start = time.perf_counter()

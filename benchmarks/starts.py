@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from hf_cocondenser.cli.command import parse
 from hf_cocondenser.cli.finetune import COMMAND
@@ -37,6 +35,7 @@ from hf_cocondenser.finetuning.starting_point import load_starting_point
 from hf_cocondenser.finetuning.steps import STEPS
 from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.finetuning.training_set import relevant_documents
+from hf_cocondenser.quickstart.initial import save_random_weights
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collection import RetrievalData
 from hf_cocondenser.retrieval.evaluation import measure_run
@@ -216,12 +215,7 @@ class Study:
         if not (folder / "config.json").is_file():
             if self.options.shape_of not in self.starts:
                 raise InputError("'random' needs --shape-of NAME, the start whose shape and tokenizer it has.")
-            model = checkpoint_path(self.starts[self.options.shape_of])
-            config = AutoConfig.from_pretrained(model)
-            torch.manual_seed(seed)
-            fresh = AutoModel.from_config(getattr(config, "backbone_config", config))
-            AutoTokenizer.from_pretrained(model).save_pretrained(folder)
-            fresh.save_pretrained(folder)
+            save_random_weights(self.starts[self.options.shape_of], folder, seed)
         return folder
 
     def measured(self, name: str, search: Callable[[RetrievalData], Run]) -> Values:

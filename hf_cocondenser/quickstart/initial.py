@@ -1,16 +1,20 @@
-"""The untrained model that the quickstart starts from when it trains from scratch."""
+"""Models nobody has trained: what training from scratch starts from, and random weights to compare with."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import BertConfig, BertModel, PreTrainedTokenizerBase, set_seed
+import torch
+from transformers import AutoConfig, AutoModel, BertConfig, BertModel, PreTrainedTokenizerBase, set_seed
 
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.data.store import SpanStore
+from hf_cocondenser.data.tokenizer import load_tokenizer
 from hf_cocondenser.latent_start import start_from_documents
+from hf_cocondenser.loading import loading
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.quickstart.recipe import Recipe
+from hf_cocondenser.shipped import checkpoint_path
 
 
 def save_initial_checkpoint(
@@ -37,3 +41,24 @@ def save_initial_checkpoint(
     start_from_documents(backbone, SpanStore(spans), [tokenizer.cls_token_id, tokenizer.sep_token_id], seed=seed)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def save_random_weights(model: str | Path, folder: Path, seed: int) -> Path:
+    """Write an encoder of a checkpoint's shape with weights drawn anew, and the checkpoint's tokenizer.
+
+    Args:
+        model: a Condenser's, another encoder's or a sentence-transformers checkpoint: folder, Hub name or shipped name.
+        folder: where to write.
+        seed: of the weights.
+
+    Raises:
+        InputError: the checkpoint cannot be read.
+    """
+    source = checkpoint_path(model)
+    with loading("The model", source):
+        config = AutoConfig.from_pretrained(source)
+    torch.manual_seed(seed)
+    fresh = AutoModel.from_config(getattr(config, "backbone_config", config), dtype=torch.float32)
+    load_tokenizer(source).save_pretrained(folder)
+    fresh.save_pretrained(folder)
+    return folder

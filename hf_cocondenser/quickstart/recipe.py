@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+
+from hf_cocondenser.shipped import checkpoint_path
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Recipe:
         negatives: BM25 negatives per query and step.
         chunk_tokens: padded tokens that go through the model at once, sorted by length; small ones stay in the cache.
         condenser_rate, cocondenser_rate, finetuning_rate: peak learning rates.
-        finetuning_share: of the time left after preparation, for each of the two fine-tunings.
+        finetuning_share: of the time left after preparation, for each fine-tuning.
         condenser_share: of the time for pre-training; coCondenser gets the rest.
     """
 
@@ -61,8 +64,18 @@ FROM_WEIGHTS = Recipe(
     finetuning_batch=32,
     cocondenser_rate=5e-5,
     finetuning_rate=5e-5,
+    finetuning_share=0.1,
     condenser_share=0.0,
 )
+# A shipped checkpoint is as small as what is trained from scratch.
+FROM_SHIPPED = Recipe(finetuning_share=0.1, condenser_share=0.0)
+
+
+def recipe_for(model: str | Path | None) -> Recipe:
+    """The settings for a checkpoint to adapt, or for training from scratch (None)."""
+    if model is None:
+        return FROM_SCRATCH
+    return FROM_SHIPPED if checkpoint_path(model) != model else FROM_WEIGHTS
 
 
 def default_minutes() -> float:

@@ -70,8 +70,8 @@ def closing_words(
     ).replace("_", " ")
     return f"""# Quickstart
 
-{counts["documents"]:,} texts, {counts["train_queries"]:,} training queries; {counts["test_queries"]:,} test queries from
-modules or documents that training never saw. Means with 95 % bootstrap intervals over queries; seed {record["seed"]},
+{counts["documents"]:,} texts, {counts["train_queries"]:,} training queries; {counts["test_queries"]:,} test queries of
+modules or documents whose queries training never saw. Means with 95 % bootstrap intervals over queries; seed {record["seed"]},
 {record["device"]}, {record["seconds"]:.0f} seconds.
 
 {format_table(results)}
@@ -92,7 +92,7 @@ Ask it more, and go on with your own documents and queries:
 
     hf-cocondenser search {folder / "retriever"} --corpus {folder / "collection"} --query "parse a date"
     hf-cocondenser quickstart --corpus documents.jsonl --output-dir mine
-    hf-cocondenser adapt bert-base-uncased --documents documents.jsonl --output-dir adapted
+    hf-cocondenser adapt cocondenser-tiny --documents documents.jsonl --output-dir adapted
     hf-cocondenser finetune {folder / "cocondenser"} --data beir-folder --output-dir retriever
     hf-cocondenser evaluate retriever --data beir-folder --output-dir evaluation
 """

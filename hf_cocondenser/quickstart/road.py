@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,11 +21,12 @@ from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import require_new_folder, write_json, write_text
+from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.hub.export import save_retriever
 from hf_cocondenser.quickstart.corpus import build_collection
 from hf_cocondenser.quickstart.evaluation import Figures, Result, difference, measure
-from hf_cocondenser.quickstart.initial import save_initial_checkpoint
-from hf_cocondenser.quickstart.recipe import FROM_SCRATCH, FROM_WEIGHTS, Recipe, default_minutes
+from hf_cocondenser.quickstart.initial import save_initial_checkpoint, save_random_weights
+from hf_cocondenser.quickstart.recipe import default_minutes, recipe_for
 from hf_cocondenser.quickstart.report import closing_words, format_answers, plot_losses
 from hf_cocondenser.quickstart.threads import fastest_threads
 from hf_cocondenser.quickstart.training import Finetuning, Training, pretrain_stage
@@ -41,12 +42,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_MODEL = "cocondenser-tiny"
 SHORTEST_MINUTES = 1.0
 START_AND_END = 20  # seconds for imports, plots and files
 # A machine may be slower the second time; fine-tuning is cut short then, searching cannot be.
 TUNING_SLACK, SEARCH_SLACK = 1.1, 1.4
+MINING_SLACK = 2.0  # searches; what mining takes, beside the search of the test queries
 UNTRAINED, PRETRAINED = "untrained start", "pre-trained, no labels"
 TUNED_ONLY, BOTH = "fine-tuned, not pre-trained", "fine-tuned, pre-trained"
+RANDOM, FUSED = "random weights", "BM25 + dense, fused"
+NO_LABELS, TUNED, SECOND_ROUND = "{}, no labels", "{}, fine-tuned", "{}, second round"
 DEMO = {
     "1": "read a table from a csv file",
     "2": "shortest path between two nodes of a graph",
@@ -58,7 +63,8 @@ def run_quickstart(
     output_dir: str | Path,
     *,
     minutes: float | None = None,
-    model: str | Path | None = None,
+    model: str | Path | None = DEFAULT_MODEL,
+    beside: Mapping[str, str | Path] | None = None,
     corpus: str | Path | None = None,
     seed: int = 42,
 ) -> dict[str, Any]:
@@ -67,7 +73,9 @@ def run_quickstart(
     Args:
         output_dir: a new folder; removed again when something fails or is interrupted.
         minutes: for everything; by default 10 on a CPU and 2 on a GPU.
-        model: real pre-trained weights to adapt (a Hub id or folder); by default a small BERT is trained from scratch.
+        model: the pre-trained weights to adapt (a Hub id, a folder or a shipped checkpoint); None trains a small BERT
+            from scratch.
+        beside: names of other checkpoints to fine-tune in the same way, for the table (a twin of plain MLM, say).
         corpus: own documents, as `load_documents` takes them; by default the installed packages' documentation.
         seed: of the training; the collection and its splits are always the same.
 
@@ -75,15 +83,22 @@ def run_quickstart(
         What results.json holds: `table`, `differences`, `trainings`, `collection`, `seconds`.
 
     Raises:
-        InputError: the documents or the model cannot be used, the folder is there already, or the time is too short.
+        InputError: the documents or a model cannot be used, the folder is there already, or the time is too short.
     """
     minutes = default_minutes() if minutes is None else minutes
     if minutes < SHORTEST_MINUTES:
         raise InputError(f"{minutes:g} minutes are too short; give the quickstart {SHORTEST_MINUTES:g} or more.")
+    if beside and model is None:
+        raise InputError(
+            "Other checkpoints can only stand beside pre-trained weights, not beside training from scratch."
+        )
+    for checkpoint in [model, *(beside or {}).values()]:
+        if checkpoint is not None:
+            load_tokenizer(checkpoint)  # one that is not there shows at once
     folder = require_new_folder(output_dir, remedy="delete it")
     set_seed(seed)
     with _removed_on_failure(folder), fastest_threads():
-        return Road(folder, 60 * minutes, model, corpus, seed).go()
+        return Road(folder, 60 * minutes, model, corpus, seed, beside).go()
 
 
 @contextmanager
@@ -104,14 +119,21 @@ class Road:
     """One run: its folder, its clock, and what was made so far."""
 
     def __init__(
-        self, folder: Path, seconds: float, model: str | Path | None, corpus: str | Path | None, seed: int
+        self,
+        folder: Path,
+        seconds: float,
+        model: str | Path | None,
+        corpus: str | Path | None,
+        seed: int,
+        beside: Mapping[str, str | Path] | None = None,
     ) -> None:
         self.folder = folder
         self.model = model
+        self.beside = dict(beside or {})
         self.corpus = corpus
         self.seed = seed
         self.fresh = model is None
-        self.recipe: Recipe = FROM_SCRATCH if self.fresh else FROM_WEIGHTS
+        self.recipe = recipe_for(model)
         self.started = time.perf_counter()
         self.deadline = self.started + seconds - START_AND_END
         self.results: list[Result] = []
@@ -124,40 +146,66 @@ class Road:
 
     def go(self) -> dict[str, Any]:
         """Go the whole way; return what results.json holds."""
-        if self.model is not None:
-            load_tokenizer(self.model)  # a model that is not there shows at once
         collection = self.folder / "collection"
         counts = build_collection(collection, self.corpus, most=self.recipe.texts, processes=os.cpu_count() or 1)
         self.test = load_retrieval_data(collection, "test")
         start = self._prepare(collection)
         bm25 = self._add("BM25", BM25Index.build(self.test.corpus).search(self.test.queries))
-        tuner = Finetuning(load_retrieval_data(collection, "train"), self.recipe, fresh=self.fresh, seed=self.seed)
+        self.tuner = Finetuning(
+            load_retrieval_data(collection, "train"), self.recipe, fresh=self.fresh, seed=self.seed
+        )
+        way = self._from_scratch if self.fresh else self._from_weights
+        dense, search, differences = way(start)
+        fused = self._add(FUSED, reciprocal_rank_fusion([bm25.run, dense.run]))
+        shutil.copytree(self.finetunings[dense.name].folder, self.folder / "retriever")
+        differences |= _differences((dense, bm25), (fused, bm25), (fused, dense))
+        return self._finish(counts, differences, search)
 
+    def _from_scratch(self, start: str | Path) -> tuple[Result, DenseSearcher, dict[str, Figures]]:
+        """An encoder that only knows its corpus, without and with pre-training; the last retriever and differences."""
         # The baseline comes first: it shows what fine-tuning and searching take, so that pre-training gets the rest.
         length = self.recipe.text_length
-        unpretrained: str | Path = start
-        differences: dict[str, Figures] = {}
-        if self.fresh:
-            unpretrained = save_retriever(start, self.folder / "random", max_length=length)
-            untrained, _ = self._search(UNTRAINED, load_retriever(unpretrained))
-        before = time.perf_counter()
-        baseline, _ = self._tune_and_search(
-            tuner, unpretrained, TUNED_ONLY, self.recipe.finetuning_share * self.left()
-        )
+        unpretrained = save_retriever(start, self.folder / "random", max_length=length)
+        untrained, _ = self._search(UNTRAINED, load_retriever(unpretrained))
+        baseline, _, searching = self._first_tuning(unpretrained, TUNED_ONLY)
         tuning = self.finetunings[baseline.name]
-        searching = SEARCH_SLACK * (time.perf_counter() - before - tuning.seconds)
-        searches = 2 if self.fresh else 1
-        checkpoint = self._pretrain(start, self.left() - searches * searching - TUNING_SLACK * tuning.seconds)
+        checkpoint = self._pretrain(start, self.left() - 2 * searching - TUNING_SLACK * tuning.seconds)
         encoder = save_retriever(checkpoint, self.folder / "encoder", max_length=length)
-        if self.fresh:
-            pretrained, _ = self._search(PRETRAINED, load_retriever(encoder))
-            differences = _differences((pretrained, untrained))
-        seconds = self.left() - searching
-        dense, search = self._tune_and_search(tuner, encoder, BOTH, seconds, tuning.steps)
-        fused = self._add("BM25 + dense, fused", reciprocal_rank_fusion([bm25.run, dense.run]))
-        shutil.copytree(self.finetunings[dense.name].folder, self.folder / "retriever")
-        differences |= _differences((dense, baseline), (dense, bm25), (fused, bm25), (fused, dense))
-        return self._finish(counts, differences, search)
+        pretrained, _ = self._search(PRETRAINED, load_retriever(encoder))
+        dense, search = self._tune_and_search(encoder, BOTH, self.left() - searching, tuning.steps)
+        return dense, search, _differences((pretrained, untrained), (dense, baseline))
+
+    def _from_weights(self, start: str | Path) -> tuple[Result, DenseSearcher, dict[str, Figures]]:
+        """Pre-trained weights beside random ones, as they are and adapted; then a second round."""
+        name, length = Path(start).name, self.recipe.text_length
+        random = save_random_weights(start, self.folder / "random", self.seed)
+        baseline, _, searching = self._first_tuning(random, TUNED.format(RANDOM))
+        tuning = self.finetunings[baseline.name]
+        tuned: dict[str, Result] = {}
+        for other, checkpoint in {**self.beside, name: start}.items():
+            limit = TUNING_SLACK * tuning.seconds
+            tuned[other], _ = self._tune_and_search(checkpoint, TUNED.format(other), limit, tuning.steps)
+        # What is left after two more fine-tunings, their searches, that of the adapted model and mining is for adapting.
+        rest = 2 * TUNING_SLACK * tuning.seconds + (3 + MINING_SLACK) * searching
+        adapted = self._pretrain(start, self.left() - rest)
+        encoder = save_retriever(adapted, self.folder / "encoder", max_length=length)
+        name = f"{name} adapted"
+        self._search(NO_LABELS.format(name), load_retriever(encoder))
+        limit = TUNING_SLACK * tuning.seconds
+        first, search = self._tune_and_search(encoder, TUNED.format(name), limit, tuning.steps)
+        mined = self.tuner.mine(search)
+        second, search = self._tune_and_search(
+            encoder, SECOND_ROUND.format(name), self.left() - searching, tuning.steps, mined
+        )
+        pairs = [(result, baseline) for result in (*tuned.values(), first)]
+        pairs += [(tuned[Path(start).name], tuned[other]) for other in self.beside]
+        return second, search, _differences(*pairs, (first, tuned[Path(start).name]), (second, first))
+
+    def _first_tuning(self, start: str | Path, name: str) -> tuple[Result, DenseSearcher, float]:
+        """Fine-tune for a share of the time that is left, and search; also the seconds to set aside for a search."""
+        before = time.perf_counter()
+        result, search = self._tune_and_search(start, name, self.recipe.finetuning_share * self.left())
+        return result, search, SEARCH_SLACK * (time.perf_counter() - before - self.finetunings[name].seconds)
 
     def _prepare(self, collection: Path) -> str | Path:
         """Tokenise the documents; return what pre-training starts from."""
@@ -200,11 +248,10 @@ class Road:
         return start
 
     def _tune_and_search(
-        self, tuner: Finetuning, start: str | Path, name: str, seconds: float, steps: int | None = None
+        self, start: str | Path, name: str, seconds: float, steps: int | None = None, mined: Pool | None = None
     ) -> tuple[Result, DenseSearcher]:
-        folder = self.folder / "finetuning" / name.replace(" ", "-")
-        seconds = max(seconds, 1.0)
-        self.finetunings[name], model = tuner.run(start, folder, name, seconds, steps)
+        folder = self.folder / "finetuning" / name.replace(",", "").replace(" ", "-")
+        self.finetunings[name], model = self.tuner.run(start, folder, name, max(seconds, 1.0), steps, mined)
         return self._search(name, model)
 
     def _search(self, name: str, model: SentenceTransformer) -> tuple[Result, DenseSearcher]:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
-from hf_cocondenser.finetuning.mining import bm25_pool
+from hf_cocondenser.finetuning.mining import bm25_pool, mined_pool
 from hf_cocondenser.finetuning.starting_point import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
-from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.finetuning.training_set import Pool, TrainingSet, relevant_documents
 from hf_cocondenser.pretraining import ModelOptions, pretrain
 from hf_cocondenser.quickstart.recipe import Recipe
 from hf_cocondenser.quickstart.schedule import ENDLESS, TimedSchedule
 from hf_cocondenser.retrieval.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import resolve_precision
+from hf_cocondenser.retrieval.search import DenseSearcher
 from hf_cocondenser.training_args import CondenserTrainingArguments
 
 if TYPE_CHECKING:
@@ -119,12 +120,21 @@ class Finetuning:
             evaluations=0,
             seed=seed,
         )
-        pools = [bm25_pool(data, MiningConfig(), seed)[0]] if recipe.negatives else []
-        relevant = relevant_documents(data.qrels)
-        self.training_set = TrainingSet(data.queries, data.corpus, relevant, pools, recipe.negatives, seed)
+        self.data = data
+        self.bm25, _ = bm25_pool(data, MiningConfig(), seed)
+
+    def mine(self, searcher: DenseSearcher) -> Pool:
+        """Negatives for a second round, from the first documents that a retriever finds for the training queries."""
+        return mined_pool(searcher, self.data, MiningConfig(), self.config.seed)[0]
 
     def run(
-        self, start: str | Path, output_dir: Path, name: str, seconds: float, steps: int | None = None
+        self,
+        start: str | Path,
+        output_dir: Path,
+        name: str,
+        seconds: float,
+        steps: int | None = None,
+        mined: Pool | None = None,
     ) -> tuple[Training, SentenceTransformer]:
         """Fine-tune from `start` for `seconds`, or `steps` if these are done earlier; return the retriever, too.
 
@@ -134,9 +144,15 @@ class Finetuning:
             name: what the progress bar says.
             seconds: from the first step on.
             steps: at most.
+            mined: negatives beside BM25's, for a second round.
         """
         output_dir.mkdir(parents=True)
+        pools = [self.bm25] if mined is None else [self.bm25, mined]
+        relevant = relevant_documents(self.data.qrels)
+        training_set = TrainingSet(
+            self.data.queries, self.data.corpus, relevant, pools, self.config.negatives_per_query, self.config.seed
+        )
         schedule = TimedSchedule(name, seconds, steps)
         model = load_starting_point(start, output_dir, self.config)
-        train_round(model, self.training_set, None, output_dir, self.config, schedule)
+        train_round(model, training_set, None, output_dir, self.config, schedule)
         return Training(output_dir / RETRIEVER, schedule.steps, schedule.used, schedule.log), model

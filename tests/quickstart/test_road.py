@@ -18,18 +18,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModel, BertConfig, BertForMaskedLM
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.data.tokenizer import train_wordpiece
-from hf_cocondenser.quickstart.road import START_AND_END, Road
+from hf_cocondenser.quickstart.initial import save_random_weights
+from hf_cocondenser.quickstart.road import DEFAULT_MODEL, START_AND_END, Road
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.measures import evaluate_run
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import read_run
+from hf_cocondenser.shipped import checkpoint_path
 
 TUNED_ONLY, BOTH = "fine-tuned, not pre-trained", "fine-tuned, pre-trained"
-FROM_WEIGHTS = ["BM25", TUNED_ONLY, BOTH, "BM25 + dense, fused"]
+RANDOM = "random weights, fine-tuned"
 FROM_SCRATCH = ["BM25", "untrained start", TUNED_ONLY, "pre-trained, no labels", BOTH, "BM25 + dense, fused"]
 
 
@@ -67,10 +70,33 @@ def test_from_documents_to_an_evaluated_retriever(own_documents: Path, tmp_path:
     assert float(np.dot(vectors[0][0], vectors[1][0])) == pytest.approx(score, rel=0.02)
 
 
-def test_from_pretrained_weights(own_documents: Path, tmp_path: Path) -> None:
+def rows(name: str, *beside: str) -> list[str]:
+    """The lines of the table when weights are adapted."""
+    tuned = [f"{other}, fine-tuned" for other in (*beside, name)]
+    adapted = [f"{name} adapted, {step}" for step in ("no labels", "fine-tuned", "second round")]
+    return ["BM25", RANDOM, *tuned, *adapted, "BM25 + dense, fused"]
+
+
+def test_from_the_shipped_checkpoint(own_documents: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "quickstart"
+    folder.mkdir()
+    record = Road(folder, START_AND_END + 12, DEFAULT_MODEL, own_documents, seed=3).go()
+    assert list(record["table"]) == rows("cocondenser-tiny")
+    assert all(training["steps"] >= 1 for training in record["trainings"].values())
+    # The last round is what is kept, and what was measured.
+    test = load_retrieval_data(folder / "collection", "test")
+    retriever = load_retriever(folder / "retriever")
+    run = read_run(folder / "runs" / "cocondenser-tiny-adapted-second-round.trec")
+    (query, text), *_ = test.queries.items()
+    best, score = max(run[query].items(), key=lambda hit: hit[1])
+    vectors = retriever.encode_query([text]), retriever.encode_document([test.corpus[best]])
+    assert float(np.dot(vectors[0][0], vectors[1][0])) == pytest.approx(score, rel=0.02)
+    assert "cocondenser-tiny, fine-tuned - random weights, fine-tuned" in record["differences"]
+
+
+def test_from_other_weights_with_one_more_beside(own_documents: Path, tmp_path: Path) -> None:
     texts = [json.loads(line)["text"] for line in own_documents.read_text().splitlines()]
     tokenizer = train_wordpiece(texts, 800)
-    torch.manual_seed(1)
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,
@@ -79,15 +105,29 @@ def test_from_pretrained_weights(own_documents: Path, tmp_path: Path) -> None:
         intermediate_size=64,
         max_position_embeddings=128,
     )
-    model = tmp_path / "model"
-    BertForMaskedLM(config).save_pretrained(model)
-    tokenizer.save_pretrained(model)
+    for name in ("model", "twin"):
+        torch.manual_seed(len(name))
+        BertForMaskedLM(config).save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
     folder = tmp_path / "quickstart"
     folder.mkdir()
-    record = Road(folder, START_AND_END + 8, model, own_documents, seed=3).go()
-    assert list(record["table"]) == FROM_WEIGHTS
-    assert set(record["trainings"]) == {"cocondenser", TUNED_ONLY, BOTH}
+    beside = {"twin": tmp_path / "twin"}
+    record = Road(folder, START_AND_END + 8, tmp_path / "model", own_documents, seed=3, beside=beside).go()
+    assert list(record["table"]) == rows("model", "twin")
+    assert set(record["trainings"]) == {
+        "cocondenser", *(name for name in rows("model", "twin")[1:-1] if "no labels" not in name)
+    }  # fmt: skip
+    assert "model, fine-tuned - twin, fine-tuned" in record["differences"]
     assert AutoModel.from_pretrained(folder / "retriever").config.hidden_size == 64
+
+
+def test_random_weights_are_of_the_shape_and_the_seed(tmp_path: Path) -> None:
+    one, other, again = (save_random_weights(DEFAULT_MODEL, tmp_path / str(i), i % 2) for i in range(3))
+    weights = [load_file(folder / "model.safetensors") for folder in (one, other, again)]
+    trained = AutoModel.from_pretrained(checkpoint_path(DEFAULT_MODEL)).state_dict()
+    key = "encoder.layer.0.attention.self.query.weight"
+    assert weights[0][key].shape == trained[f"backbone.{key}"].shape
+    assert torch.equal(weights[0][key], weights[2][key]) and not torch.equal(weights[0][key], weights[1][key])
 
 
 @pytest.mark.parametrize(
@@ -97,6 +137,10 @@ def test_from_pretrained_weights(own_documents: Path, tmp_path: Path) -> None:
         (["--corpus", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--corpus", "few.jsonl"], "2 pairs"),
         (["--model", "no-such-model"], "no-such-model"),
+        (["--beside", "twin"], "NAME=CHECKPOINT"),
+        (["--beside", "twin=no-such-model"], "no-such-model"),
+        (["--from-scratch", "--beside", "twin=cocondenser-tiny"], "beside training from scratch"),
+        (["--from-scratch", "--model", "no-such-model"], "leave it or --model no-such-model out"),
         (["--output-dir", "taken"], "already exists"),
     ],
 )
