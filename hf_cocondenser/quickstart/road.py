@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -92,6 +93,9 @@ def run_quickstart(
         raise InputError(
             "Other checkpoints can only stand beside pre-trained weights, not beside training from scratch."
         )
+    for name in beside or {}:
+        if name in (RANDOM, Path(str(model)).name) or not re.fullmatch(r"[\w .-]+", name):
+            raise InputError(f"'{name}' cannot stand beside '{model}': give it a name of its own, letters and digits.")
     for checkpoint in [model, *(beside or {}).values()]:
         if checkpoint is not None:
             load_tokenizer(checkpoint)  # one that is not there shows at once

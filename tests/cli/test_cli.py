@@ -331,6 +331,7 @@ def documented_commands() -> list[str]:
     texts = [path.read_text("utf-8") for path in (root / "README.md", *sorted(root.glob("examples/*/README.md")))]
     lines = [line for text in texts for block in re.findall(r"```bash\n(.*?)```", text, re.S)
              for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
+    lines = [re.sub(r"^(torchrun|accelerate launch) .*-m hf_cocondenser ", "hf-cocondenser ", line) for line in lines]
     return sorted({line for line in lines if line.startswith("hf-cocondenser ")})
 
 

@@ -139,6 +139,8 @@ def test_random_weights_are_of_the_shape_and_the_seed(tmp_path: Path) -> None:
         (["--model", "no-such-model"], "no-such-model"),
         (["--beside", "twin"], "NAME=CHECKPOINT"),
         (["--beside", "twin=no-such-model"], "no-such-model"),
+        (["--beside", "cocondenser-tiny=elsewhere"], "name of its own"),
+        (["--beside", "a/b=elsewhere"], "name of its own"),
         (["--from-scratch", "--beside", "twin=cocondenser-tiny"], "beside training from scratch"),
         (["--from-scratch", "--model", "no-such-model"], "leave it or --model no-such-model out"),
         (["--output-dir", "taken"], "already exists"),
