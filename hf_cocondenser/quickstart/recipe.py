@@ -68,7 +68,9 @@ FROM_WEIGHTS = Recipe(
     condenser_share=0.0,
 )
 # A shipped checkpoint is as small as what is trained from scratch, but there are twice as many retrievers to measure.
-FROM_SHIPPED = Recipe(texts=10_000, finetuning_share=0.1, condenser_share=0.0)
+FROM_SHIPPED = Recipe(
+    texts=10_000, cocondenser_rate=2e-4, finetuning_rate=2e-4, finetuning_share=0.1, condenser_share=0.0
+)
 
 
 def recipe_for(model: str | Path | None) -> Recipe:
