@@ -17,7 +17,8 @@ ENDLESS = 1_000_000  # steps to give the trainer, which must not stop before the
 class TimedSchedule(TrainerCallback):
     """Warms up and decays the learning rate linearly over `seconds`, then stops the training, saving nothing.
 
-    Where `steps` is given, progress is the larger of the share of the steps and the share of the time.
+    Where `steps` is given, progress is the larger of the share of the steps and the share of the time. As a context it
+    takes its bar off the terminal when the training is cut short, so that nothing is drawn below the last words.
 
     Args:
         description: stands before the progress bar.
@@ -38,6 +39,14 @@ class TimedSchedule(TrainerCallback):
         self.used = 0.0
         self.log: list[dict[str, float]] = []
         self._started = 0.0
+        self._bar: tqdm | None = None
+
+    def __enter__(self) -> TimedSchedule:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
     def progress(self, step: int) -> float:
         """Return the share of the training that is done after `step` steps."""
@@ -60,16 +69,16 @@ class TimedSchedule(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Move the bar; stop when the time is up."""
         progress = self.progress(state.global_step)
-        self._bar.update(min(progress, 1.0) - self._bar.n)
+        if self._bar is not None:
+            self._bar.update(min(progress, 1.0) - self._bar.n)
         control.should_training_stop = progress >= 1
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """Show the loss beside the bar."""
-        if logs and "loss" in logs:
+        if self._bar is not None and logs and "loss" in logs:
             self._bar.set_postfix_str(f"step {state.global_step}, loss {float(logs['loss']):.3f}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Record what was done."""
         self.steps, self.used = state.global_step, time.perf_counter() - self._started
         self.log = list(state.log_history)
-        self._bar.close()

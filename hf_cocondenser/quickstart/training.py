@@ -88,11 +88,11 @@ def pretrain_stage(
         save_strategy="no",
         dataloader_pin_memory=not on_cpu,
     )
-    schedule = TimedSchedule(stage, seconds)
     options = ModelOptions(
         n_head_layers=recipe.head_layers, late_mlm=recipe.late_mlm, max_length=recipe.span_tokens + 2
     )
-    pretrain(start, spans, args, options, callbacks=[schedule])
+    with TimedSchedule(stage, seconds) as schedule:
+        pretrain(start, spans, args, options, callbacks=[schedule])
     return Training(output_dir, schedule.steps, schedule.used, schedule.log)
 
 
@@ -152,7 +152,7 @@ class Finetuning:
         training_set = TrainingSet(
             self.data.queries, self.data.corpus, relevant, pools, self.config.negatives_per_query, self.config.seed
         )
-        schedule = TimedSchedule(name, seconds, steps)
         model = load_starting_point(start, output_dir, self.config)
-        train_round(model, training_set, None, output_dir, self.config, schedule)
+        with TimedSchedule(name, seconds, steps) as schedule:
+            train_round(model, training_set, None, output_dir, self.config, schedule)
         return Training(output_dir / RETRIEVER, schedule.steps, schedule.used, schedule.log), model

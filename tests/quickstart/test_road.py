@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -169,21 +170,24 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("own", "moment"), [(False, r"reading docstrings: +[1-9]"), (True, r"fine-tuned: .*loss")])
+def test_ctrl_c_ends_it_cleanly(own: bool, moment: str, own_documents: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hf_cocondenser", "quickstart", "--output-dir", str(tmp_path / "quickstart")]
+    command += ["--corpus", str(own_documents)] if own else []
     terminal, end = pty.openpty()  # the bar is drawn on terminals only, and on those with a width
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(command, stderr=end, start_new_session=True, env=dict(os.environ))
     os.close(end)
     output = ""
     deadline = time.monotonic() + 120
-    while "reading docstrings:   1" not in output and time.monotonic() < deadline:
-        output += os.read(terminal, 1024).decode()
+    while not re.search(moment, output) and time.monotonic() < deadline:
+        output += os.read(terminal, 1024).decode(errors="replace")  # a read may end within a character
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does: every process of the group gets it
     with suppress(OSError):  # how a terminal says that nobody writes any more
-        while text := os.read(terminal, 1024).decode():
+        while text := os.read(terminal, 1024).decode(errors="replace"):
             output += text
     os.close(terminal)
+    assert re.search(moment, output)
     assert process.wait(timeout=60) == 130
     assert output.rstrip().endswith("hf-cocondenser quickstart: stopped.")
     assert "Traceback" not in output
