@@ -20,8 +20,8 @@ from hf_cocondenser.data.documents import FEATURES
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import train_wordpiece
+from tests.launch import ROOT, torchrun
 
-ROOT = Path(__file__).resolve().parents[1]
 SHORT = [
     "--use-cpu",
     "--max-steps",
@@ -123,11 +123,8 @@ def test_a_run_is_not_gone_on_with_as_another(condenser, spans, capsys):
 
 def test_torchrun_trains_and_ends_cleanly(spans, tmp_path):
     output = tmp_path / "two"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29771", "-m",
-               "hf_cocondenser", "pretrain", *SMALL, "--spans", str(spans), "--output-dir", str(output), *SHORT]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-2000:]
+    command = ["pretrain", *SMALL, "--spans", str(spans), "--output-dir", str(output), *SHORT]
+    torchrun(2, ["-m", "hf_cocondenser", *command])
     record = json.loads((output / "pretraining.json").read_text())
     assert record["optimisation"]["world_size"] == 2
     assert next(entry for entry in record["log"] if "loss" in entry)["negatives_per_span"] == 30

@@ -17,9 +17,8 @@ from hf_cocondenser.losses import span_contrastive_loss
 from hf_cocondenser.trainer import CondenserTrainer, cut_batch
 from hf_cocondenser.training_args import CondenserTrainingArguments
 from tests.families import FAMILIES, random_batch
+from tests.launch import ROOT, torchrun
 from tests.toy_spans import ToySpans, collate
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def trainer_for(
@@ -116,21 +115,14 @@ def test_accumulation_averages_batches(tmp_path, caplog):
     assert same(moved, total, atol=1e-10)
 
 
-def torchrun(output: Path, processes: int, batch: int, **options) -> tuple[dict, list]:
+def take_steps(output: Path, processes: int, batch: int, **options) -> tuple[dict, list]:
     output.mkdir()
-    port = str(20000 + os.getpid() % 20000)
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", port]
-    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "tests.distributed_step"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*command, str(output), str(batch), json.dumps(options)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    arguments = ["-m", "tests.distributed_step", str(output), str(batch), json.dumps(options)]
+    if processes > 1:
+        torchrun(processes, arguments)
+    else:
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, check=True, timeout=240)
     return torch.load(output / "weights.pt", weights_only=True), json.loads((output / "log.json").read_text())
 
 
@@ -138,8 +130,8 @@ def torchrun(output: Path, processes: int, batch: int, **options) -> tuple[dict,
     "options", [{}, {"grad_cache": False}, {"stage": "condenser"}, {"gradient_accumulation_steps": 2}]
 )
 def test_two_gloo_processes_equal_one(tmp_path, options):
-    one, one_log = torchrun(tmp_path / "one", 1, 8, **options)
-    two, two_log = torchrun(tmp_path / "two", 2, 4, **options)
+    one, one_log = take_steps(tmp_path / "one", 1, 8, **options)
+    two, two_log = take_steps(tmp_path / "two", 2, 4, **options)
     assert same(one, two, atol=1e-10)
     for name in ("loss", "head_mlm_loss", "late_mlm_loss", "contrastive_loss", "contrastive_accuracy"):
         if name in one_log[0][0]:

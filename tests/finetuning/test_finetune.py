@@ -28,6 +28,7 @@ from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.measures import evaluate_run
 from hf_cocondenser.retrieval.search import dense_search
+from tests.launch import torchrun
 
 CONFIG = {
     "max_steps": 24,
@@ -284,7 +285,6 @@ def test_bfloat16_reaches_the_second_pass_of_the_gradient_cache(
 
 def test_two_processes_train_as_one(backbone_folder: Path, collection: Path, tmp_path: Path):
     """Two processes of 8 queries each are one of 16: cross-device negatives, shared order, averaged gradients."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
     options = ["--max-steps", "3", "--precision", "float32", "--dropout", "0", "--evaluations", "1", "--rounds", "1"]
     options += ["--learning-rate", "1e-3", "--weight-decay", "0", "--bm25-depth", "30", "--bm25-negatives", "6"]
     weights, losses = [], []
@@ -295,10 +295,7 @@ def test_two_processes_train_as_one(backbone_folder: Path, collection: Path, tmp
         if processes == 1:
             assert main(command) == 0
         else:
-            torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-            torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "hf_cocondenser.cli.main"]
-            done = subprocess.run([*torchrun, *command], env=environment, capture_output=True, text=True, timeout=300)
-            assert done.returncode == 0, done.stderr[-3000:]
+            torchrun(processes, ["-m", "hf_cocondenser.cli.main", *command])
         weights.append(load_file(target / "model.safetensors"))
         log = [line for line in lines(target / "steps" / "round1" / "log.jsonl") if "accuracy" in line]
         assert all(line["negatives"] > 28 for line in log)  # of all 32 passages

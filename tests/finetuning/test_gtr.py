@@ -31,6 +31,7 @@ from hf_cocondenser.finetuning.training import optimizer, require_fitting_precis
 from hf_cocondenser.retrieval.encode import encode_texts
 from hf_cocondenser.retrieval.protocols import PROTOCOLS, find_protocol
 from hf_cocondenser.retrieval.retriever import protocol_lengths
+from tests.launch import torchrun
 
 SMALL = {
     "projection": 24,
@@ -183,12 +184,8 @@ def test_two_processes_equal_one(t5_folder: Path, tmp_path: Path):
     """The recipe's loss over a global batch of 8: 2 gloo processes of 4 equal 1 of 8, with and without negatives."""
     load_starting_point(t5_folder, tmp_path, gtr_config(**SMALL)).double().save_pretrained(str(tmp_path / "model"))
     script = Path(__file__).with_name("two_processes.py")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     for processes in (1, 2):
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-        torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(script), str(tmp_path), "0.01"]
-        done = subprocess.run(torchrun, env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr[-3000:]
+        torchrun(processes, [script, tmp_path, "0.01"])
     one, two = (json.loads((tmp_path / f"{processes}.json").read_text()) for processes in (1, 2))
     assert one.keys() == two.keys() and len(one) == 4
     for setting in one:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,7 @@ from sentence_transformers.util import cos_sim, dot_score
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss, contains, split_labels
+from tests.launch import torchrun
 
 
 def texts(rows: int, seed: int) -> list[str]:
@@ -180,20 +178,8 @@ def test_two_processes_equal_one(make_retriever, tmp_path: Path):
     model = without_dropout(make_retriever()).double()
     model.save_pretrained(str(tmp_path / "model"))
     script = Path(__file__).with_name("two_processes.py")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     for processes in (1, 2):
-        command = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nproc-per-node",
-            str(processes),
-            "--master-port",
-            "0",
-        ]
-        command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(script), str(tmp_path)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
-        assert done.returncode == 0, done.stderr[-3000:]
+        torchrun(processes, [script, tmp_path])
     one, two = (json.loads((tmp_path / f"{processes}.json").read_text()) for processes in (1, 2))
     assert one.keys() == two.keys() and len(one) == 6
     for setting in one:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from hf_cocondenser.retrieval.embeddings import encode_corpus, open_embeddings
 from hf_cocondenser.retrieval.encode import encode_texts
 from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.retrieval.search import DenseSearcher, dense_search
+from tests.launch import ROOT, torchrun
 
 WORDS = ["whales", "are", "large", "sea", "mammals", "that", "sing", "bread", "is", "baked", "from", "a", "dough"]
 SCRIPT = """
@@ -27,7 +27,7 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 from hf_cocondenser.retrieval.embeddings import encode_corpus
 model, folder, count, shard = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {folders!r}
 from test_embeddings import make_corpus
 encode_corpus(SentenceTransformer(model, device="cpu"), make_corpus(count), folder, shard_size=shard)
 """
@@ -42,10 +42,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def command(model: Path, folder: Path, count: int, shard: int, launcher: tuple[str, ...] = ()) -> list[str]:
+def script_call(model: Path, folder: Path, count: int, shard: int) -> list[str]:
     script = folder.parent / "encode_script.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
-    return [sys.executable, *launcher, str(script), str(model), str(folder), str(count), str(shard)]
+    script.write_text(SCRIPT.format(folders=[str(ROOT), str(Path(__file__).parent)]))
+    return [str(script), str(model), str(folder), str(count), str(shard)]
 
 
 @pytest.fixture
@@ -70,9 +70,7 @@ def test_fingerprint_is_that_of_the_retriever_and_not_of_its_last_call(model):
 
 
 def test_two_processes_write_the_same_bytes_as_one(retriever, tmp_path):
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command(retriever, tmp_path / "two", 100, 16, launcher), check=True, env=environment, timeout=120)
+    torchrun(2, script_call(retriever, tmp_path / "two", 100, 16))
     encode_corpus(SentenceTransformer(str(retriever), device="cpu"), make_corpus(100), tmp_path / "one", shard_size=16)
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
@@ -80,7 +78,7 @@ def test_two_processes_write_the_same_bytes_as_one(retriever, tmp_path):
 def test_killed_and_resumed_gives_the_same_files(retriever, model, tmp_path):
     """kill -9 in the middle; the finished shards are neither lost nor written again."""
     folder = tmp_path / "killed"
-    process = subprocess.Popen(command(retriever, folder, 3000, 50))
+    process = subprocess.Popen([sys.executable, *script_call(retriever, folder, 3000, 50)])
     deadline = time.monotonic() + 90
     while len(list(folder.glob("shard-*.json"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.005)
