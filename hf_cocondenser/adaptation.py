@@ -17,8 +17,8 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import require_new_folder
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, require_used
 from hf_cocondenser.finetuning.finetune import finetune
+from hf_cocondenser.finetuning.hashes import checkpoint_hash
 from hf_cocondenser.finetuning.pseudo_queries import pseudo_queries
-from hf_cocondenser.finetuning.publishing import file_hash
 from hf_cocondenser.finetuning.starting_point import with_encoder
 from hf_cocondenser.finetuning.steps import STEPS, processes, run_step
 from hf_cocondenser.pretraining import ModelOptions, pretrain
@@ -30,7 +30,6 @@ from hf_cocondenser.training_args import CondenserTrainingArguments
 logger = logging.getLogger(__name__)
 
 _CHECKPOINT, _RETRIEVER, _SPANS = "checkpoint", "retriever", "spans"
-_WEIGHTS = (".safetensors", ".bin")
 
 
 @dataclass
@@ -155,7 +154,7 @@ def _pretrained(
     keeps_pooling = finetuning.pooling == "auto" and is_sentence_transformer_model(str(checkpoint_path(start)))
     inputs |= {
         "start": str(start),
-        "weights": _weights_hash(start),
+        "weights": checkpoint_hash(start),
         **asdict(config),
         "seed": finetuning.seed,
         "dropout": finetuning.dropout,
@@ -164,16 +163,6 @@ def _pretrained(
     inputs |= {"precision": finetuning.precision, "processes": processes().num_processes}
     run_step(steps / "pretrained", inputs, train, overwrite=overwrite, everywhere=True)
     return steps / "pretrained" / (_RETRIEVER if keeps_pooling else _CHECKPOINT)
-
-
-def _weights_hash(start: str | Path) -> str | None:
-    """A hash of a checkpoint's configuration and weights where it is a folder, in which others may come to stand."""
-    files = sorted(
-        path
-        for path in Path(checkpoint_path(start)).glob("*")
-        if path.name == "config.json" or path.suffix in _WEIGHTS
-    )
-    return hash_texts((path.name, file_hash(path)) for path in files) if files else None
 
 
 def _batch_size(spans: Path, config: AdaptConfig, seed: int) -> int:

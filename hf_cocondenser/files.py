@@ -91,6 +91,11 @@ def output_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def absolute_if_there(place: str | Path) -> str:
+    """A path that exists, made absolute, for a record that is read from elsewhere; any other name as it is."""
+    return str(Path(place).absolute()) if Path(place).exists() else str(place)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all (through a temporary name in the same folder)."""
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")

@@ -19,7 +19,7 @@ from hf_cocondenser.data.store import SpanStore, read_manifest
 from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER, load_tokenizer
 from hf_cocondenser.dropout import set_dropout
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import read_json, require_new_folder, write_json
+from hf_cocondenser.files import absolute_if_there, read_json, require_new_folder, write_json
 from hf_cocondenser.hub.export import usable_positions
 from hf_cocondenser.hub.loading import condenser_place
 from hf_cocondenser.hub.records import PRETRAINING as RECORD
@@ -259,7 +259,7 @@ def _record(
     args, state = trainer.args, trainer.state
     earlier = Path(checkpoint_path(start)) / RECORD
     return {
-        "start": str(start),
+        "start": absolute_if_there(start),
         "stage": args.stage,
         "spans": {"folder": str(spans), **manifest},
         "options": asdict(options),

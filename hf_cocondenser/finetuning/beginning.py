@@ -9,8 +9,8 @@ from typing import Any
 from hf_cocondenser.data.tokenizer import train_wordpiece
 from hf_cocondenser.finetuning.config import FinetuneConfig, PairsConfig, settings
 from hf_cocondenser.finetuning.fresh_t5 import fresh_inputs, fresh_t5_config, is_fresh_t5, make_fresh_t5
+from hf_cocondenser.finetuning.hashes import data_hashes
 from hf_cocondenser.finetuning.pair_training import open_stream, sources_signature, train_on_pairs
-from hf_cocondenser.finetuning.publishing import data_hashes
 from hf_cocondenser.finetuning.starting_point import load_starting_point, model_hash
 from hf_cocondenser.finetuning.steps import processes, run_step
 from hf_cocondenser.finetuning.training import RETRIEVER

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import require_new_folder
+from hf_cocondenser.files import absolute_if_there, require_new_folder
 from hf_cocondenser.finetuning.beginning import begin
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig, require_used, settings
 from hf_cocondenser.finetuning.dev import hold_out, sample_dev, sample_queries
 from hf_cocondenser.finetuning.estimate import log_estimates
 from hf_cocondenser.finetuning.fresh_t5 import is_fresh_t5
+from hf_cocondenser.finetuning.hashes import data_hashes
 from hf_cocondenser.finetuning.job import FinetuningJob
-from hf_cocondenser.finetuning.publishing import data_hashes, publish
+from hf_cocondenser.finetuning.publishing import publish
 from hf_cocondenser.finetuning.steps import STEPS, processes
 from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.finetuning.training_set import relevant_documents
@@ -92,7 +93,7 @@ def finetune(
         manifests |= FinetuningJob(start, train, dev, steps, config, mining, overwrite).run()
     name = train and {"name": train.name, "training_queries": len(train.queries), "hashes": data_hashes(train)}
     summary = {
-        "checkpoint": str(checkpoint),
+        "checkpoint": absolute_if_there(checkpoint),
         "data": name if pairs.stages != "pretrain" else None,
         "dev": None if dev is None else {"queries": len(dev.queries), "documents": len(dev.corpus)},
         "finetuning": settings(config),

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from hf_cocondenser.files import read_json, write_json
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, settings
 from hf_cocondenser.finetuning.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
+from hf_cocondenser.finetuning.hashes import data_hashes, folder_hash
 from hf_cocondenser.finetuning.judge import MODEL, judge_report, train_judge
 from hf_cocondenser.finetuning.judge_config import JUDGE_TRAINING
 from hf_cocondenser.finetuning.mining import bm25_pool, judge_pool, mined_pool
 from hf_cocondenser.finetuning.pools import PairScorer, read_pool, write_pool
-from hf_cocondenser.finetuning.publishing import data_hashes, folder_hash
 from hf_cocondenser.finetuning.starting_point import load_starting_point, model_hash
 from hf_cocondenser.finetuning.steps import processes, run_step
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round

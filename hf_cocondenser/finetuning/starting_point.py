@@ -15,6 +15,7 @@ from hf_cocondenser.dropout import set_dropout
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json, write_json
 from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.hashes import checkpoint_hash
 from hf_cocondenser.finetuning.steps import processes
 from hf_cocondenser.hub.export import save_retriever, usable_positions
 from hf_cocondenser.hub.loading import load_pretraining_checkpoint
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
+
+_SOURCE = "source.json"
 
 
 def load_starting_point(checkpoint: str | Path, work_folder: Path, config: FinetuneConfig) -> SentenceTransformer:
@@ -69,9 +72,14 @@ def load_starting_point(checkpoint: str | Path, work_folder: Path, config: Finet
 
 
 def _exported(path: Path, folder: Path) -> Path:
+    """The encoder of the Condenser checkpoint at `path`, exported to `folder`; anew where that holds another one's."""
     with processes().main_process_first():
-        if not (folder / "modules.json").is_file():
-            save_retriever(path, folder)
+        if processes().is_main_process:
+            source = {"checkpoint": checkpoint_hash(path)}
+            record = folder / _SOURCE
+            if not record.is_file() or read_json(record) != source:
+                save_retriever(path, folder, overwrite=folder.is_dir())
+                write_json(record, source)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 CARD_FILE = "README.md"
+_MARK = "<!-- written by hf_cocondenser, "
 FROM_SCRATCH = "none (random weights)"
 
 Stage = Literal["pretrained", "condenser", "cocondenser", "finetuned"]
@@ -88,7 +90,7 @@ def render_card(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined, autoescape=False
     )
     template = environment.from_string(resources.files(__package__).joinpath("card_template.md").read_text("utf-8"))
-    return template.render(
+    text = template.render(
         card=card,
         facts=retriever_facts(retriever),
         has_condenser=has_condenser or (folder / "condenser").is_dir(),
@@ -97,6 +99,20 @@ def render_card(
         results=results_table(results),
         stage=STAGES[card.stage],
     )
+    return f"{text.rstrip()}\n\n{_mark(text)}"
+
+
+def is_edited(path: Path) -> bool:
+    """Whether a card is there that is not, word for word, one that `render_card` wrote."""
+    if not path.is_file():
+        return False
+    text, mark, _ = path.read_text(encoding="utf-8").rpartition(_MARK)
+    return not mark or path.read_text(encoding="utf-8") != f"{text}{_mark(text)}"
+
+
+def _mark(text: str) -> str:
+    """The last line of a card, by which one that nobody edited is known wherever it was moved."""
+    return f"{_MARK}{hashlib.sha256(text.strip().encode()).hexdigest()[:16]} -->\n"
 
 
 def _metadata(card: CardData, results: Sequence[Result]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json, write_json, write_text
-from hf_cocondenser.hub.card import CARD_FILE, render_card
+from hf_cocondenser.hub.card import CARD_FILE, is_edited, render_card
 from hf_cocondenser.hub.export import copy_condenser
 from hf_cocondenser.hub.loading import CONDENSER_FOLDER
 from hf_cocondenser.hub.records import FINETUNING, card_from_records, finetuning_without_paths
@@ -90,7 +90,7 @@ def publish(
 def _renew_card(folder: Path, repo_id: str, changed: Path, measured: list[Result], has_condenser: bool) -> None:
     """Write the card anew with the repository's name in its examples and the results, unless somebody edited it."""
     path = folder / CARD_FILE
-    if path.is_file() and path.read_text(encoding="utf-8") != render_card(folder, card_from_records(folder)):
+    if is_edited(path):
         if measured:
             logger.warning("'%s' was edited, so it is uploaded as it is, without the results.", path)
         return

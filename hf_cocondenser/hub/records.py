@@ -8,8 +8,12 @@ from typing import Any
 
 from hf_cocondenser.files import read_json
 from hf_cocondenser.hub.card import FROM_SCRATCH, CardData, Stage
+from hf_cocondenser.shipped import checkpoint_path
 
 PRETRAINING, FINETUNING = "pretraining.json", "finetuning.json"
+
+# Marks a start that is not on the Hub, so that its name is never given for that of somebody's repository.
+_LOCAL, _SHIPPED = " (a local checkpoint)", " (in the package hf_cocondenser)"
 
 
 def card_from_records(folder: str | Path, *, name: str | None = None, address: str | None = None) -> CardData:
@@ -47,7 +51,7 @@ def card_from_records(folder: str | Path, *, name: str | None = None, address: s
         if finetuning["data"] is not None:
             queries = finetuning["data"]["training_queries"]
             data.append(f"Fine-tuning: {finetuning['data']['name']}, {queries:,} training queries")
-            tables["Hard negatives"] = _flat(finetuning["mining"])
+            tables["Hard negatives"] = _flat(_mining_without_paths(finetuning["mining"]))
     stage: Stage = "finetuned" if finetuning is not None else stages[-1]["stage"] if stages else "pretrained"
     title = name or folder.resolve().name
     return CardData(
@@ -67,7 +71,7 @@ def pretraining_without_paths(record: dict[str, Any]) -> dict[str, Any]:
     tokenizer = spans["tokenizer"] | {"name": _name(spans["tokenizer"]["name"])}
     earlier = record.get("earlier_stage")
     return record | {
-        "start": _name(record["start"]),
+        "start": _origin(record["start"]),
         "spans": spans | names | {"tokenizer": tokenizer},
         "earlier_stage": pretraining_without_paths(earlier) if earlier else None,
     }
@@ -77,7 +81,13 @@ def finetuning_without_paths(record: dict[str, Any]) -> dict[str, Any]:
     """A fine-tuning record for others."""
     pairs = record.get("pairs")
     names = {"pairs": pairs | {"pairs": [_name(source) for source in pairs["pairs"]]}} if pairs else {}
-    return record | {"checkpoint": _name(record["checkpoint"])} | names
+    mining = _mining_without_paths(record["mining"])
+    return record | {"checkpoint": _origin(record["checkpoint"]), "mining": mining} | names
+
+
+def _mining_without_paths(mining: dict[str, Any]) -> dict[str, Any]:
+    places = ("cross_encoder", "cross_encoder_start", "unlabelled_queries")
+    return mining | {name: _name(mining[name]) for name in places if mining.get(name)}
 
 
 def _name(place: str) -> str:
@@ -89,7 +99,7 @@ def _name(place: str) -> str:
 def _find_pretraining(folder: Path, finetuning: dict[str, Any] | None) -> dict[str, Any] | None:
     places = [folder, folder / "condenser"]
     if finetuning is not None:
-        places.append(Path(finetuning["checkpoint"]))
+        places.append(Path(checkpoint_path(finetuning["checkpoint"])))
     found = next((place / PRETRAINING for place in places if (place / PRETRAINING).is_file()), None)
     return None if found is None else read_json(found)
 
@@ -116,9 +126,21 @@ def _pretraining_line(title: str, record: dict[str, Any]) -> str:
 
 def _start(start: str) -> str:
     """What training began with."""
-    if re.fullmatch(r"(bert|t5):\d+x\d+", start) or start.endswith(".json"):
-        return FROM_SCRATCH
-    return _name(start)
+    return FROM_SCRATCH if _is_fresh(start) else _origin(start)
+
+
+def _is_fresh(start: str) -> bool:
+    return re.fullmatch(r"(bert|t5):\d+x\d+", start) is not None or start.endswith(".json")
+
+
+def _origin(start: str) -> str:
+    """A start's name for others: as it is on the Hub, else with where it was."""
+    name = _name(start)
+    if _is_fresh(start) or name.endswith((_LOCAL, _SHIPPED)):
+        return name
+    if name != start or Path(start).exists():
+        return name + _LOCAL
+    return name if checkpoint_path(start) == start else name + _SHIPPED
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, Pairs
 from hf_cocondenser.finetuning.dev import sample_dev
 from hf_cocondenser.finetuning.finetune import dev_split, finetune
 from hf_cocondenser.finetuning.fresh_t5 import fresh_inputs, is_fresh_t5, make_fresh_t5
+from hf_cocondenser.finetuning.hashes import checkpoint_hash, data_hashes
 from hf_cocondenser.finetuning.pair_training import sources_signature
-from hf_cocondenser.finetuning.publishing import data_hashes
 from hf_cocondenser.finetuning.steps import STEPS, hand_on, processes, run_step
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collection import RetrievalData
@@ -96,7 +96,8 @@ class StudyCells:
             if cell.variant != "GTR-PT" and processes().is_main_process:
                 hand_on(negatives, target / STEPS / "bm25")
             processes().wait_for_everyone()
-            finetune(start, self.train, target, finetuning, self.mining, pairs, dev=self.dev)
+            # What a kill left in here was made from the same inputs, or is begun again.
+            finetune(start, self.train, target, finetuning, self.mining, pairs, dev=self.dev, overwrite=True)
             if not processes().is_main_process:
                 return {}
             hand_on(target / STEPS / "bm25", negatives)
@@ -106,7 +107,10 @@ class StudyCells:
 
         inputs = {
             "cell": asdict(cell),
+            "start": checkpoint_hash(start),
             "train": data_hashes(self.train),
+            "dev": self._dev_hashes(),
+            "processes": processes().num_processes,
             "evaluation": self.hashes,
             "measure": self.config.main_measure,
             "finetuning": settings(finetuning),
@@ -166,8 +170,14 @@ class StudyCells:
     def _negatives(self, share: float) -> Path:
         """Where BM25's negatives of a share are kept for the next model; another corpus or setting has another place."""
         parts = [data_hashes(self.train), self.mining.bm25_depth, self.mining.bm25_negatives, self.finetuning.seed]
-        parts += [self.finetuning.dev_share, self.finetuning.dev_queries, bool(self.finetuning.evaluations)]
+        parts += [self.finetuning.dev_share, self.finetuning.dev_queries, self._dev_hashes()]
         return self.folder / "negatives" / f"{share:g}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
+
+    def _dev_hashes(self) -> dict[str, str] | str:
+        """What chooses a cell's checkpoint; without development queries of its own, training queries are held out."""
+        if not self.finetuning.evaluations:
+            return "none"
+        return "held out" if self.dev is None else data_hashes(self.dev)
 
     def _measure(self, data: RetrievalData, retriever: Any) -> dict[str, list[float]]:
         precision = "auto" if self.finetuning.precision == "float16" else self.finetuning.precision
