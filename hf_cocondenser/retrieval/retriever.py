@@ -8,13 +8,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hf_cocondenser.data.tokenizer import tokenizer_hash
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json
-from hf_cocondenser.hub.export import save_retriever
+from hf_cocondenser.hub.export import usable_positions
 from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.retrieval.protocols import DEFAULT, Protocol
 from hf_cocondenser.shipped import checkpoint_path
@@ -37,8 +36,7 @@ def load_retriever(name_or_path: str | Path, device: str | None = None) -> Sente
     from sentence_transformers import SentenceTransformer
 
     if (shipped := Path(checkpoint_path(name_or_path))) != (path := Path(name_or_path)):
-        with TemporaryDirectory() as folder:  # SentenceTransformer reads all of it before it returns
-            return SentenceTransformer(str(save_retriever(shipped, Path(folder) / path.name)), device=device)
+        return _shipped_retriever(shipped, device)
     if path.is_dir():
         _refuse_bare_checkpoint(path)
     elif path.exists():
@@ -49,6 +47,23 @@ def load_retriever(name_or_path: str | Path, device: str | None = None) -> Sente
         if not path.is_dir():
             _refuse_bare_name(str(name_or_path))
         return SentenceTransformer(str(name_or_path), device=device)
+
+
+def _shipped_retriever(checkpoint: Path, device: str | None) -> SentenceTransformer:
+    """What `save_retriever` would write of a checkpoint in the package.
+
+    Made in memory: among processes that work together, transformers would write a folder in the first of them only.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    transformer = Transformer(str(checkpoint), model_kwargs={"dtype": torch.float32})
+    encoder = transformer.model = transformer.model.get_backbone()
+    transformer.max_seq_length = min(usable_positions(encoder), 512)
+    return SentenceTransformer(
+        modules=[transformer, Pooling(encoder.config.hidden_size, "cls")], similarity_fn_name="dot", device=device
+    )
 
 
 def score_function(model: SentenceTransformer, wanted: str | None = None, *, force: bool = False) -> str:

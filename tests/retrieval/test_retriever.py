@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 from huggingface_hub import constants
 from sentence_transformers import SentenceTransformer
@@ -14,7 +15,8 @@ from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.starting_point import load_starting_point
-from hf_cocondenser.retrieval.retriever import load_retriever, score_function
+from hf_cocondenser.hub.export import save_retriever
+from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever, score_function
 from hf_cocondenser.retrieval.search import DenseSearcher, dense_search
 
 
@@ -38,6 +40,16 @@ def test_no_retriever_at_all(tmp_path):
         load_retriever(tmp_path / "file")
     with pytest.raises(InputError, match="cannot be loaded"):
         load_retriever("no-such-owner/no-such-model")
+
+
+def test_a_shipped_checkpoint_is_the_retriever_that_its_export_is(tmp_path):
+    texts = ["whales sing", "bread " * 600]
+    shipped, exported = (
+        load_retriever(name, device="cpu")
+        for name in ("cocondenser-tiny", save_retriever("cocondenser-tiny", tmp_path / "exported"))
+    )
+    assert fingerprint(shipped) == fingerprint(exported) and score_function(shipped) == score_function(exported)
+    np.testing.assert_array_equal(shipped.encode(texts), exported.encode(texts))
 
 
 def test_damaged_retriever(make_retriever):

@@ -8,6 +8,7 @@ import pytest
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.retrieval.runs import read_run
+from tests.launch import torchrun
 
 
 def test_search_prints_documents(retriever, beir_folder, capsys):
@@ -86,6 +87,17 @@ def test_search_a_judged_collection_and_compare(retriever, beir_folder, tmp_path
     runs = [str(tmp_path / "exact.trec"), str(tmp_path / "flat.trec")]
     assert main(["compare", *runs, "--data", str(beir_folder), "--measures", "nDCG@10", "MAP"]) == 0
     assert "Against exact" in capsys.readouterr().out
+
+
+def test_two_processes_search_with_a_shipped_checkpoint(beir_folder, tmp_path):
+    command = ["search", "cocondenser-tiny", "--data", str(beir_folder), "--precision", "float32"]
+    together = ["--cache-dir", str(tmp_path / "cache"), "--output", str(tmp_path / "two.trec")]
+    torchrun(2, ["-m", "hf_cocondenser", *command, *together])
+    assert main([*command, "--output", str(tmp_path / "one.trec")]) == 0
+    one, two = (read_run(tmp_path / f"{name}.trec") for name in ("one", "two"))
+    assert two.keys() == one.keys()
+    for query, hits in one.items():
+        assert two[query] == pytest.approx(hits, abs=1e-4)
 
 
 def test_evaluate(retriever, beir_folder, tmp_path, capsys):
