@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
-from transformers.trainer_utils import EvalLoopOutput
+from transformers.trainer_utils import EvalLoopOutput, SaveStrategy
 from transformers.utils import logging
 
 from hf_cocondenser.errors import InputError
@@ -54,6 +54,17 @@ class _SetEpoch(TrainerCallback):
         train_dataloader.dataset.set_epoch(int(state.epoch))
 
 
+class _LogBeforeSaving(TrainerCallback):
+    """Has a log line written before every checkpoint, so that a resume goes on with the count of tokens up to there."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # Which evaluation is the best, and so saved, is only known after the line.
+        may_save = control.should_save or (control.should_evaluate and args.save_strategy == SaveStrategy.BEST)
+        control.should_log = control.should_log or may_save
+
+    on_epoch_end = on_step_end
+
+
 class _Parts:
     """Running sums of what is logged; added up over the ranks when read."""
 
@@ -69,23 +80,24 @@ class _Parts:
 
     def __init__(self, device: torch.device) -> None:
         self.sums = torch.zeros(len(self.NAMES), dtype=torch.float64, device=device)
+        self.found: set[str] = set()
         self.negatives = self.batches = 0
         self.started = time.perf_counter()
 
     def add(self, **values: Tensor | float) -> None:
         """Add this rank's share of some sums."""
+        self.found.update(values)
         for name, value in values.items():
             self.sums[self.NAMES.index(name)] += value
 
-    def read(self, stage: str) -> dict[str, float]:
-        """Averages over batches of the global losses, rates, and a fresh start."""
+    def read(self) -> dict[str, float]:
+        """Averages over batches of the global losses that were added, rates, and a fresh start."""
         if dist.is_initialized():
             dist.all_reduce(self.sums)
         sums = dict(zip(self.NAMES, self.sums.tolist(), strict=True))
         seconds = time.perf_counter() - self.started
-        names = self.NAMES[:4] if stage == "cocondenser" else self.NAMES[:2]
-        parts = {name: sums[name] / sums["batches"] for name in names}
-        if stage == "cocondenser":
+        parts = {name: sums[name] / sums["batches"] for name in self.NAMES[:4] if name in self.found}
+        if "contrastive_loss" in self.found:
             parts["negatives_per_span"] = self.negatives
         parts["tokens"] = round(sums["tokens"])
         parts["tokens_per_second"] = sums["tokens"] / seconds
@@ -129,6 +141,7 @@ class CondenserTrainer(Trainer):
             )
         super().__init__(model, args, **kwargs)
         self.add_callback(_SetEpoch())
+        self.add_callback(_LogBeforeSaving())
         if args.stage == "cocondenser" and args.gradient_accumulation_steps > 1:
             logger.warning(
                 f"gradient_accumulation_steps={args.gradient_accumulation_steps} averages that many independent "
@@ -226,13 +239,13 @@ class CondenserTrainer(Trainer):
         self._eval_parts = _Parts(self.args.device)
         output = super().evaluation_loop(*args, **kwargs)
         prefix = kwargs.get("metric_key_prefix", "eval")
-        output.metrics.update({f"{prefix}_{k}": v for k, v in self._eval_parts.read(self.args.stage).items()})
+        output.metrics.update({f"{prefix}_{k}": v for k, v in self._eval_parts.read().items()})
         return output
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the parts of the loss, and the real tokens trained on so far, to the lines that report training."""
         if ("loss" in logs or "train_loss" in logs) and self._parts.batches:
-            parts = self._parts.read(self.args.stage)
+            parts = self._parts.read()
             logs = logs | parts | {"tokens": self.tokens_seen + parts["tokens"]}
         super().log(logs, start_time)
 

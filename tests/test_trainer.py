@@ -22,12 +22,12 @@ from tests.toy_spans import ToySpans, collate
 
 
 def trainer_for(
-    tmp_path, dropout: float = 0.1, documents: int = 24, dtype=torch.float64, **options
+    tmp_path, dropout: float = 0.1, documents: int = 24, dtype=torch.float64, head: dict | None = None, **options
 ) -> CondenserTrainer:
     torch.manual_seed(0)
     backbone = copy.deepcopy(FAMILIES["bert"])
     backbone.hidden_dropout_prob = backbone.attention_probs_dropout_prob = dropout
-    model = CondenserForPreTraining(CondenserConfig(backbone)).to(dtype)
+    model = CondenserForPreTraining(CondenserConfig(backbone, **(head or {}))).to(dtype)
     settings = {
         "output_dir": str(tmp_path), "per_device_train_batch_size": 8, "max_steps": 3, "learning_rate": 0.05,
         "optim": "sgd", "use_cpu": True, "lr_scheduler_type": "constant", "warmup_steps": 0, "logging_steps": 1,
@@ -160,6 +160,35 @@ def test_tokens_are_counted_without_padding_and_through_a_resume(tmp_path):
     stopped = trainer_for(tmp_path / "through", **options)
     stopped.train(resume_from_checkpoint=str(tmp_path / "through" / "checkpoint-2"))
     assert stopped.tokens_seen == through.tokens_seen > wanted
+
+
+@pytest.mark.parametrize(
+    "saving",
+    [
+        {"save_strategy": "steps", "save_steps": 2},
+        {"save_strategy": "best", "eval_strategy": "steps", "eval_steps": 2, "metric_for_best_model": "loss"},
+    ],
+)
+def test_tokens_since_the_last_line_are_counted_after_a_resume(tmp_path, saving):
+    options = {"max_steps": 4, "logging_steps": 3, "learning_rate": 1e-4, "per_device_eval_batch_size": 8, **saving}
+    through = trainer_for(tmp_path / "through", **options)
+    through.train()
+    stopped = trainer_for(tmp_path / "through", **options)
+    stopped.train(resume_from_checkpoint=str(tmp_path / "through" / "checkpoint-2"))
+    assert stopped.tokens_seen == through.tokens_seen
+
+
+@pytest.mark.parametrize(
+    ("head", "absent"), [({"late_mlm": False}, "late_mlm_loss"), ({"n_head_layers": 0}, "head_mlm_loss")]
+)
+def test_a_loss_that_the_model_has_not_is_not_logged(tmp_path, head, absent):
+    trainer = trainer_for(tmp_path, head=head, max_steps=1, per_device_eval_batch_size=16)
+    trainer.train()
+    trainer.evaluate()
+    present = {"late_mlm_loss": "head_mlm_loss", "head_mlm_loss": "late_mlm_loss"}[absent]
+    logged = {name for line in trainer.state.log_history for name in line}
+    assert {present, f"eval_{present}", "contrastive_loss"} <= logged
+    assert not {absent, f"eval_{absent}"} & logged
 
 
 def test_evaluation_gives_the_parts(tmp_path):
