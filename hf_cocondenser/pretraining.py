@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, BertConfig, PreTrainedConfig, PreTrainedTokenizerBase, PrinterCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import IntervalStrategy
 
 from hf_cocondenser.configuration_condenser import CondenserConfig
@@ -28,6 +30,7 @@ from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.pretraining_checks import (
     RUN,
+    finished_in,
     is_of_a_run,
     require_reporters,
     require_same_run,
@@ -185,7 +188,7 @@ def pretrain(
         args: training arguments; `seed` is also that of the spans' drawing and the masks.
         options: of the model and the masks.
         resume: go on from the last whole checkpoint in the output folder, if there is one; the folder must be new, or of
-            such a run.
+            such a run. One that has taken all its steps is left as it is.
         callbacks: more of transformers' `TrainerCallback`s.
 
     Raises:
@@ -202,7 +205,8 @@ def pretrain(
         require_new_folder(output, overwrite=resume, remedy="go on with its run by --resume")
     manifest = read_manifest(spans)
     identity = run_identity(args, options, manifest)
-    if last is not None:
+    begun = last is not None or (resume and (output / RECORD).is_file())
+    if begun:
         require_same_run(output, identity)
     tokenizer = load_tokenizer(Path(spans) / TOKENIZER_FOLDER)
     pairs = args.stage == "cocondenser"
@@ -236,13 +240,28 @@ def pretrain(
     if last is None and trainer.is_world_process_zero():
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / RUN, identity)
-    trainer.train(resume_from_checkpoint=last)
+    finished = finished_in(trainer, output, last) if begun else None
+    if finished is None:
+        trainer.train(resume_from_checkpoint=last)
+    else:
+        _take_up(trainer, finished)
+        logger.info("The run in '%s' is finished: %d steps are taken.", output, trainer.state.global_step)
+    if finished == output:
+        return trainer
     trainer.save_model()
     trainer.save_state()
     if trainer.is_world_process_zero():
         write_json(output / RECORD, _record(start, spans, manifest, options, trainer))
         logger.info("The pre-training checkpoint is in '%s'.", output)
     return trainer
+
+
+def _take_up(trainer: CondenserTrainer, folder: Path) -> None:
+    """Give the trainer the weights and the state of a finished training: of its run's folder, or of its last checkpoint."""
+    trainer.state = TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME))
+    best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+    is_last = folder != Path(trainer.args.output_dir)
+    trainer._load_from_checkpoint(best if best and is_last else str(folder))
 
 
 def _own_temperature(start: str | Path) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from transformers.integrations.integration_utils import (
     INTEGRATION_TO_CALLBACK,
     get_available_reporting_integrations,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 
 from hf_cocondenser.checkpoints import last_checkpoint
 from hf_cocondenser.configuration_condenser import CondenserConfig
@@ -19,6 +21,7 @@ from hf_cocondenser.training_args import CondenserTrainingArguments
 
 if TYPE_CHECKING:
     from hf_cocondenser.pretraining import ModelOptions
+    from hf_cocondenser.trainer import CondenserTrainer
 
 RUN = "run.json"
 """What a run is of, beside its checkpoints."""
@@ -120,3 +123,26 @@ def require_same_run(output: Path, now: dict[str, Any]) -> None:
             f"{name} ({before.get(name)}, now {now[name]})" if name != "spans" else name for name in changed
         )
         raise InputError(f"The run in '{output}' has another {told}; go on with the same, or name another folder.")
+
+
+def finished_in(trainer: CondenserTrainer, output: Path, last: str | None) -> Path | None:
+    """Where the weights of a run are that has taken all its steps; Trainer would take one more of it.
+
+    Returns:
+        The output folder, if the run left its record there; the last checkpoint, if it was killed before; else None.
+    """
+    steps = _steps(trainer)
+    if (output / PRETRAINING).is_file() and read_json(output / PRETRAINING)["steps"] >= steps:
+        return output
+    if last is not None and read_json(Path(last) / TRAINER_STATE_NAME)["global_step"] >= steps:
+        return Path(last)
+    return None
+
+
+def _steps(trainer: CondenserTrainer) -> int:
+    """The steps of a whole run, as Trainer counts them."""
+    args = trainer.args
+    if args.max_steps > 0:
+        return args.max_steps
+    per_epoch = math.ceil(len(trainer.get_train_dataloader()) / args.gradient_accumulation_steps)
+    return math.ceil(args.num_train_epochs * per_epoch)

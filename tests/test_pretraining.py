@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
+from transformers import BertConfig
 
 from hf_cocondenser import CondenserForPreTraining
 from hf_cocondenser.cli.main import main
@@ -20,6 +22,8 @@ from hf_cocondenser.data.documents import FEATURES
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import train_wordpiece
+from hf_cocondenser.pretraining import ModelOptions, pretrain
+from hf_cocondenser.training_args import CondenserTrainingArguments
 from tests.launch import ROOT, torchrun
 
 SHORT = [
@@ -109,6 +113,55 @@ def test_a_killed_run_resumes_to_the_same_weights(spans, tmp_path):
     one = CondenserForPreTraining.from_pretrained(tmp_path / "through").state_dict()
     other = CondenserForPreTraining.from_pretrained(tmp_path / "killed").state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        ["--max-steps", "3"],
+        ["--max-steps", "-1", "--num-train-epochs", "0.3"],
+        ["--max-steps", "3", "--save-strategy", "no"],
+    ],
+)
+def test_a_finished_run_is_left_as_it_is(spans, tmp_path, caplog, length):
+    """Its last step lies within an epoch, where Trainer would take another one."""
+    caplog.set_level("INFO")
+    output = tmp_path / "out"
+    command = ["pretrain", *SMALL, "--spans", str(spans), "--output-dir", str(output), *SHORT, *length]
+    assert main(command) == 0
+    kept = [output / name for name in ("model.safetensors", "pretraining.json", "trainer_state.json")]
+    before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in kept]
+    assert main([*command, "--resume"]) == 0
+    assert f"The run in '{output}' is finished: " in caplog.text
+    assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in kept] == before
+
+
+def test_a_run_killed_before_its_record_gets_it(spans, tmp_path):
+    """The trainer that it gives back has the last weights and steps, too."""
+    start, output = tmp_path / "encoder.json", tmp_path / "out"
+    BertConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=1, intermediate_size=64).to_json_file(start)
+    args = CondenserTrainingArguments(
+        output_dir=str(output),
+        max_steps=3,
+        save_steps=2,
+        per_device_train_batch_size=8,
+        use_cpu=True,
+        report_to="none",
+    )
+    options = ModelOptions(max_length=32)
+    trained = pretrain(start, spans, args, options)
+    weights = (output / "model.safetensors").read_bytes()
+    tokens = json.loads((output / "pretraining.json").read_text())["tokens"]
+    for name in ("model.safetensors", "pretraining.json", "trainer_state.json"):
+        (output / name).unlink()
+    again = pretrain(start, spans, args, options, resume=True)
+    record = json.loads((output / "pretraining.json").read_text())
+    assert (output / "model.safetensors").read_bytes() == weights
+    assert (record["steps"], record["tokens"]) == (again.state.global_step, again.tokens_seen) == (3, tokens)
+    one, other = trained.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    more = dataclasses.replace(args, max_steps=5)
+    assert pretrain(start, spans, more, options, resume=True).state.global_step == 5
 
 
 def test_a_run_is_not_gone_on_with_as_another(condenser, spans, capsys):
