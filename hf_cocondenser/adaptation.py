@@ -14,13 +14,12 @@ from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, tokenizer_hash
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import require_new_folder
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, require_used
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.hashes import checkpoint_hash
 from hf_cocondenser.finetuning.pseudo_queries import pseudo_queries
 from hf_cocondenser.finetuning.starting_point import with_encoder
-from hf_cocondenser.finetuning.steps import STEPS, processes, run_step
+from hf_cocondenser.finetuning.steps import STEPS, make_steps, processes, run_step
 from hf_cocondenser.pretraining import ModelOptions, pretrain
 from hf_cocondenser.retrieval.collection import hash_texts
 from hf_cocondenser.retrieval.encode import resolve_precision
@@ -98,8 +97,7 @@ def adapt(
     require_used(finetuning, mining)
     output_dir = Path(output_dir)
     steps = output_dir / STEPS
-    if processes().is_main_process and not steps.is_dir():
-        require_new_folder(output_dir, overwrite)
+    make_steps(output_dir, overwrite)
     train = pseudo_queries(documents, name, config.passages_per_document)
     checkpoint: str | Path = start
     if config.pretrain_epochs or config.pretrain_steps:

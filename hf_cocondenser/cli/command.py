@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
 import yaml
 from transformers import HfArgumentParser
@@ -146,18 +146,23 @@ def _plain_booleans(argv: Sequence[str], parser: argparse.ArgumentParser) -> lis
     return plain
 
 
-def _flags_of_file(path: str, parser: argparse.ArgumentParser) -> list[str]:
+def _flags_of_file(path: str, parser: _Parser) -> list[str]:
     """A YAML file as flags, so that its values are converted and checked like them (YAML takes 1e-5 for a string)."""
     options = _read_yaml(path)
     actions = {action.dest: action for action in parser._actions if action.dest != "help"}
+    # Not the fields' own types: HfArgumentParser has made one of each union.
+    kinds = {name: str(kind).lower() for cls in parser.dataclass_types for name, kind in get_type_hints(cls).items()}
     unknown = sorted(set(options) - set(actions))
     if unknown:
         raise InputError(f"The configuration file '{path}': {_unknown('--' + unknown[0], parser)}.")
     flags = []
     for name, value in options.items():
         action = actions[name]
-        if isinstance(value, list | dict) and action.nargs is None and action.type in (int, float):
-            raise InputError(f"The configuration file '{path}': '{name}' is one number, not {value}.")
+        if not action.option_strings and action.nargs == "*" and value is not None and not isinstance(value, list):
+            value = [value]
+        if isinstance(value, list | dict) and action.option_strings and type(value).__name__ not in kinds[name]:
+            one = "number" if action.type in (int, float) else "value"
+            raise InputError(f"The configuration file '{path}': '{name}' is one {one}, not {value}.")
         if isinstance(value, list) and value and action.nargs == "+":  # a flag cannot say "none"; a default can
             flags += [f"--{name}", *map(str, value)]
         elif isinstance(value, list | dict) or not action.option_strings:

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field
 
 from hf_cocondenser.cli.command import Command
+from hf_cocondenser.errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ def run(target: str, args: ExportArguments) -> None:
     """Export `target`."""
     from hf_cocondenser.hub.export import save_retriever
 
+    if args.private and not args.push_to_hub:
+        raise InputError("--private is about a Hub repository; name it with --push-to-hub, or leave --private out.")
     folder = save_retriever(
         target,
         args.output_dir,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import absolute_if_there, require_new_folder
+from hf_cocondenser.files import absolute_if_there
 from hf_cocondenser.finetuning.beginning import begin
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig, require_used, settings
 from hf_cocondenser.finetuning.dev import hold_out, sample_dev, sample_queries
@@ -17,7 +17,7 @@ from hf_cocondenser.finetuning.fresh_t5 import is_fresh_t5
 from hf_cocondenser.finetuning.hashes import data_hashes
 from hf_cocondenser.finetuning.job import FinetuningJob
 from hf_cocondenser.finetuning.publishing import publish
-from hf_cocondenser.finetuning.steps import STEPS, processes
+from hf_cocondenser.finetuning.steps import STEPS, make_steps, processes
 from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.hub.card import Result
@@ -85,9 +85,7 @@ def finetune(
         )
     output_dir = Path(output_dir)
     steps = output_dir / STEPS
-    if processes().is_main_process and not steps.is_dir():
-        require_new_folder(output_dir, overwrite)
-    steps.mkdir(parents=True, exist_ok=True)
+    make_steps(output_dir, overwrite)
     start, manifests = begin(checkpoint, train, dev, steps, config, pairs, overwrite)
     if train is not None and pairs.stages != "pretrain":
         manifests |= FinetuningJob(start, train, dev, steps, config, mining, overwrite).run()

@@ -12,7 +12,7 @@ from hf_cocondenser.files import read_json, write_json
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, settings
 from hf_cocondenser.finetuning.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
 from hf_cocondenser.finetuning.hashes import data_hashes, folder_hash
-from hf_cocondenser.finetuning.judge import MODEL, judge_report, train_judge
+from hf_cocondenser.finetuning.judge import MODEL, judge_report, require_classifiable, train_judge
 from hf_cocondenser.finetuning.judge_config import JUDGE_TRAINING
 from hf_cocondenser.finetuning.mining import bm25_pool, judge_pool, mined_pool
 from hf_cocondenser.finetuning.pools import PairScorer, read_pool, write_pool
@@ -82,6 +82,8 @@ class FinetuningJob:
 
     def run(self) -> dict[str, dict[str, Any]]:
         """Do what is left to do; returns the steps' manifests, the last round last."""
+        if self.config.rounds == 2 and self.mining.trains_judge:
+            require_classifiable(self._judge_start())  # before round 1, not after it
         manifests = {BM25: bm25_step(self.steps / BM25, self.train, self.mining, self.config.seed, self.overwrite)}
         manifests["round1"] = self._round("round1", self._start(), [BM25])
         if self.config.rounds == 2:
@@ -104,10 +106,13 @@ class FinetuningJob:
         checkpoint = self.start if which == "pretrained" else self.steps / "round1" / RETRIEVER
         return load_starting_point(checkpoint, self.steps, self.config)
 
+    def _judge_start(self) -> SentenceTransformer:
+        start = self.mining.cross_encoder_start
+        return load_starting_point(start, self.steps / "judge", self.config) if start else self._start()
+
     def _train_judge(self, model: str) -> dict[str, Any]:
         """A cross-encoder, trained against passages that round 1's retriever finds."""
-        start = self.mining.cross_encoder_start
-        encoder = load_starting_point(start, self.steps / "judge", self.config) if start else self._start()
+        encoder = self._judge_start()
 
         def work(folder: Path) -> dict[str, Any]:
             searcher = self._searcher(model)

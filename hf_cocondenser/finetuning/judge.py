@@ -163,8 +163,12 @@ def judge_report(scores: np.ndarray, examples: Sequence[Example], config: Any) -
     }
 
 
-def _write_encoder(start: SentenceTransformer, folder: Path) -> None:
-    """The transformer of a retriever as a plain checkpoint."""
+def require_classifiable(start: SentenceTransformer) -> None:
+    """Refuse an encoder that a cross-encoder cannot be made of.
+
+    Raises:
+        InputError: its family has no sequence classifier, or is T5's.
+    """
     from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
     encoder = transformers_of(start)[0].auto_model
@@ -173,5 +177,10 @@ def _write_encoder(start: SentenceTransformer, folder: Path) -> None:
             f"A cross-encoder cannot be made of a {encoder.config.model_type} encoder; name another with"
             " --cross-encoder-start, or a trained one with --cross-encoder."
         )
-    encoder.save_pretrained(folder)
+
+
+def _write_encoder(start: SentenceTransformer, folder: Path) -> None:
+    """The transformer of a retriever as a plain checkpoint."""
+    require_classifiable(start)
+    transformers_of(start)[0].auto_model.save_pretrained(folder)
     start.tokenizer.save_pretrained(folder)

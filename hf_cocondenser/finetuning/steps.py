@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import read_json, write_json
+from hf_cocondenser.files import read_json, require_new_folder, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,41 @@ _INPUTS = "inputs.json"
 def processes() -> PartialState:
     """The processes of this job; the others wait for the first one as long as a step takes it."""
     return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=2))
+
+
+def once(work: Callable[[], None]) -> None:
+    """Let the first process do something before any other goes on.
+
+    Raises:
+        InputError: on every process, what `work` raised on the first.
+    """
+    said: list[str | None] = [None]
+    if processes().is_main_process:
+        try:
+            work()
+        except InputError as error:
+            said = [str(error)]
+    if processes().num_processes > 1:
+        broadcast_object_list(said)
+    if said[0] is not None:
+        raise InputError(said[0])
+
+
+def make_steps(output_dir: Path, overwrite: bool) -> None:
+    """Make the folder of the steps.
+
+    One process looks and makes: what another has made would pass for an earlier call's.
+
+    Raises:
+        InputError: `output_dir` has something in it that is not a job's, and `overwrite` is false.
+    """
+
+    def make() -> None:
+        if not (output_dir / STEPS).is_dir():
+            require_new_folder(output_dir, overwrite)
+        (output_dir / STEPS).mkdir(parents=True, exist_ok=True)
+
+    once(make)
 
 
 def run_step(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,6 +90,8 @@ def render_card(
     environment = Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined, autoescape=False
     )
+    # A prompt may hold quotes and line ends.
+    environment.filters["literal"] = lambda text: json.dumps(text, ensure_ascii=False)
     template = environment.from_string(resources.files(__package__).joinpath("card_template.md").read_text("utf-8"))
     text = template.render(
         card=card,

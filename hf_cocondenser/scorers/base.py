@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base import BaseModel
 
+MODEL = "model"  # folder of a training that holds the scorer
 SETTINGS = "scorer.json"
 WEIGHTS = "scorer.safetensors"
 _BATCH_TOKENS = 8192

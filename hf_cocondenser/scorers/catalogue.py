@@ -8,7 +8,7 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json
 from hf_cocondenser.loading import loading
 from hf_cocondenser.retrieval.retriever import load_retriever
-from hf_cocondenser.scorers.base import SETTINGS, Scorer
+from hf_cocondenser.scorers.base import MODEL, SETTINGS, Scorer
 from hf_cocondenser.scorers.coil import COIL
 from hf_cocondenser.scorers.colbert import ColBERT
 from hf_cocondenser.scorers.dense import DenseScorer
@@ -21,10 +21,16 @@ TRAINED_HERE: dict[str, type[Scorer]] = {cls.kind: cls for cls in (ColBERT, MEBE
 def load_scorer(folder: str | Path, device: str | None = None) -> Scorer:
     """Read a scorer that `Scorer.save` wrote, or a retriever, which scores by its one vector.
 
+    Args:
+        folder: the scorer's, or the one that `scorers` trained it in (`models/NAME`).
+        device: where to put it.
+
     Raises:
         InputError: the folder holds neither.
     """
     path = Path(folder)
+    if (path / MODEL / SETTINGS).is_file():
+        path = path / MODEL
     if not (path / SETTINGS).is_file():
         return DenseScorer.from_retriever(load_retriever(folder, device=device))
     record = read_json(path / SETTINGS)

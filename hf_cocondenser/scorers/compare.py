@@ -23,13 +23,14 @@ from hf_cocondenser.finetuning.steps import STEPS, hand_on, run_step
 from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
 from hf_cocondenser.retrieval.collection import RetrievalData, hash_texts
 from hf_cocondenser.retrieval.distributed import local_device
+from hf_cocondenser.retrieval.evaluation import depth_needed
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.runs import Run, ranked, read_run, require_run_ids, without_same_ids, write_run
 from hf_cocondenser.scorers.baseline import bm25_search
 from hf_cocondenser.scorers.catalogue import TRAINED_HERE, load_scorer
 from hf_cocondenser.scorers.config import ScorersConfig
 from hf_cocondenser.scorers.scoring import DocumentVectors, rescore, search_exactly
-from hf_cocondenser.scorers.table import Row, write_comparison
+from hf_cocondenser.scorers.table import MEASURES, Row, machine, write_comparison
 from hf_cocondenser.scorers.training import train_scorer
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,8 @@ class _Comparison:
         self.config = config
         self.overwrite = overwrite
         self.negatives = output_dir / "negatives"
+        # Where the corpus is ranked, the measures need their own depth, however few candidates are scored again.
+        self.depth = depth_needed(MEASURES, config.depth)
         self.ranked = {"corpus": test.corpus_hash(), "queries": hash_texts(test.queries.items())}
 
     def run(self) -> str:
@@ -118,14 +121,14 @@ class _Comparison:
 
     def _bm25(self) -> Row:
         def work(folder: Path) -> dict[str, Any]:
-            variant, run, milliseconds, size = bm25_search(self.test, self.config.depth)
+            variant, run, milliseconds, size = bm25_search(self.test, self.depth)
             write_run(folder / "exact.trec", run, tag="BM25")
-            return {"variant": variant, "milliseconds": milliseconds, "bytes": size}
+            return {"variant": variant, "milliseconds": milliseconds, "bytes": size, "machine": machine()}
 
         folder = self.output_dir / RUNS / "bm25"
-        result = self._step(folder, {**self.ranked, "depth": self.config.depth}, work)["result"]
+        result = self._step(folder, {**self.ranked, "depth": self.depth}, work)["result"]
         run = read_run(folder / "exact.trec")
-        return Row(result["variant"], "the corpus", run, result["milliseconds"], result["bytes"])
+        return Row(result["variant"], "the corpus", run, result["milliseconds"], result["bytes"], result["machine"])
 
     def _train(self, name: str, negatives: Mapping[str, Any]) -> Path:
         """Where the trained scorer is; `negatives` tells what BM25's were drawn from."""
@@ -154,7 +157,7 @@ class _Comparison:
 
         inputs = {**negatives, **asdict(training), **settings, "start": model_hash(start)}
         self._step(folder, inputs, work)
-        return folder / "model"
+        return folder
 
     def _rank(self, name: str, model: Path, candidates: Run, source: str) -> list[Row]:
         """Runs, times and sizes of one scorer: of the candidates scored again, and of the corpus where it is cheap."""
@@ -167,12 +170,16 @@ class _Comparison:
             needed = {document for hits in chosen.values() for document in hits}
             corpus = {d: text for d, text in test.corpus.items() if exact or d in needed}
             documents = DocumentVectors.encode(scorer, corpus, show_progress=True)
-            result: dict[str, Any] = {"bytes": documents.bytes_per_document(scorer.stores_keys), "milliseconds": {}}
+            result: dict[str, Any] = {
+                "bytes": documents.bytes_per_document(scorer.stores_keys),
+                "milliseconds": {},
+                "machine": machine(),
+            }
             ways: dict[str, Callable[[], tuple[Run, list[float]]]] = {
                 "rescored": lambda: rescore(scorer, test.queries, chosen, documents, depth)
             }
             if exact:
-                more = depth + test.protocol.exclude_same_id
+                more = self.depth + test.protocol.exclude_same_id
                 ways["exact"] = lambda: search_exactly(scorer, test.queries, documents, more)
             for way, rank in ways.items():
                 run, seconds = rank()
@@ -186,12 +193,19 @@ class _Comparison:
             **self.ranked,
             "candidates": hash_texts((query, repr(sorted(hits))) for query, hits in chosen.items()),
             "depth": depth,
-            "exact": exact,
+            "exact": self.depth if exact else None,
         }
         result = self._step(self.output_dir / RUNS / name, inputs, work)["result"]
         what = {"rescored": source, "exact": "the corpus"}
         return [
-            Row(name, what[way], read_run(self.output_dir / RUNS / name / f"{way}.trec"), time, result["bytes"])
+            Row(
+                name,
+                what[way],
+                read_run(self.output_dir / RUNS / name / f"{way}.trec"),
+                time,
+                result["bytes"],
+                result["machine"],
+            )
             for way, time in result["milliseconds"].items()
         ]
 

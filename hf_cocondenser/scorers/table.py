@@ -20,13 +20,14 @@ MEASURES = ("nDCG@10", "Recall@100")
 
 @dataclass(frozen=True)
 class Row:
-    """A system: its name, what it ranked, its run, milliseconds per query and bytes per document."""
+    """A system: its name, what it ranked, its run, milliseconds per query, bytes per document, and what it was timed on."""
 
     name: str
     ranked: str
     run: Run
     milliseconds: float
     size: float
+    machine: str
 
     @property
     def title(self) -> str:
@@ -44,7 +45,7 @@ def write_comparison(folder: Path, data: RetrievalData, rows: Sequence[Row], set
     )
     with output_folder(folder / "report", overwrite=True) as report:
         write_report(report, evaluation, settings=settings)
-    text = f"{_head(data)}\n\n{_table(rows, evaluation, data.name)}\n\n{_explanation()}\n"
+    text = f"{_head(data)}\n\n{_table(rows, evaluation, data.name)}\n\n{_explanation(rows)}\n"
     results = evaluation.results[data.name]
     write_json(
         folder / "comparison.json",
@@ -56,7 +57,6 @@ def write_comparison(folder: Path, data: RetrievalData, rows: Sequence[Row], set
                 "documents": len(data.corpus),
             },
             "settings": dict(settings),
-            "threads": torch.get_num_threads(),
             "rows": [
                 {
                     "name": row.name,
@@ -65,6 +65,7 @@ def write_comparison(folder: Path, data: RetrievalData, rows: Sequence[Row], set
                     "intervals": results[row.title].intervals,
                     "milliseconds_per_query": row.milliseconds,
                     "bytes_per_document": row.size,
+                    "timed_on": row.machine,
                 }
                 for row in rows
             ],
@@ -91,10 +92,18 @@ def _table(rows: Sequence[Row], evaluation: Evaluation, data: str) -> str:
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 
-def _explanation() -> str:
+def machine() -> str:
+    """What a step's times are measured on here."""
+    return f"{torch.get_num_threads()} threads{', GPU' if torch.cuda.is_available() else ''}"
+
+
+def _explanation(rows: Sequence[Row]) -> str:
+    machines = {row.name: row.machine for row in rows}
+    same = len(set(machines.values())) == 1
+    on = rows[0].machine if same else "not the same for all: " + "; ".join(f"{n}: {m}" for n, m in machines.items())
     return (
         "Means over the judged queries with 95 % bootstrap intervals. Time: the median of queries asked one by one, their"
-        f" encoding included, the search for candidates not, with everything in memory ({torch.get_num_threads()} threads"
-        f"{', GPU' if torch.cuda.is_available() else ''}). Bytes: four per number, and four per token where a scorer must"
+        f" encoding included, the search for candidates not, with everything in memory"
+        f" ({on}). Bytes: four per number, and four per token where a scorer must"
         " know which token a vector is of."
     )

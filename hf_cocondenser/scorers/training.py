@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import BatchSampler, DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import write_text
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.loss import contains, split_labels
@@ -24,7 +25,7 @@ from hf_cocondenser.finetuning.training import training_arguments
 from hf_cocondenser.finetuning.training_set import EpochSampler, TrainingCollator, TrainingSet
 from hf_cocondenser.progress import fit_to_output
 from hf_cocondenser.retrieval.encode import Features
-from hf_cocondenser.scorers.base import Scorer
+from hf_cocondenser.scorers.base import MODEL, Scorer
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,12 @@ def train_scorer(scorer: Scorer, training_set: TrainingSet, folder: Path, config
     fit_to_output(trainer)
     outcome = trainer.train()
     scorer.eval()
-    target = folder / "model"
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in scorer.parameters()):
+        raise InputError(
+            f"The training of {scorer.kind} diverged: its weights are not finite numbers. Lower the learning rate"
+            f" ({config.learning_rate:g}), or check the checkpoint it started from."
+        )
+    target = folder / MODEL
     target.mkdir(exist_ok=True)
     scorer.save(target)
     shutil.rmtree(folder / "training", ignore_errors=True)

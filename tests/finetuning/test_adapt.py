@@ -103,7 +103,8 @@ def test_a_retriever_keeps_its_pooling_unless_told_otherwise(make_retriever, tmp
     for name, weight in adapted[0].auto_model.state_dict().items():
         torch.testing.assert_close(weight, pretrained[name], rtol=0, atol=0)
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
-    assert "base_model: start" in card and "coCondenser pre-training: " in card
+    assert "base_model:" not in card and "| Base model | start (a local checkpoint) |" in card
+    assert "coCondenser pre-training: " in card
     before = start[0].auto_model.state_dict()
     assert any(not torch.equal(weight, before[name]) for name, weight in pretrained.items() if name in before)
 

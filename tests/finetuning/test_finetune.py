@@ -111,6 +111,20 @@ def test_round_2_starts_from_the_pretrained_checkpoint_on_both_pools(finished: P
     assert mined["result"]["audit"]["looked_at"] > 0
 
 
+def test_the_card_has_no_figures_of_an_earlier_model_and_keeps_what_others_wrote(
+    backbone_folder: Path, collection: Path, tmp_path: Path, caplog
+):
+    folder, settings = tmp_path / "retriever", CONFIG | {"rounds": 1, "max_steps": 1}
+    finetune(backbone_folder, collection, folder, FinetuneConfig(**settings | {"evaluations": 1}))
+    assert (folder / "results.json").is_file() and "model-index" in (folder / "README.md").read_text()
+    finetune(backbone_folder, collection, folder, FinetuneConfig(**settings | {"evaluations": 0}), overwrite=True)
+    card = (folder / "README.md").read_text()
+    assert not (folder / "results.json").exists() and "model-index" not in card
+    (folder / "README.md").write_text(card + "My own words.\n")
+    finetune(backbone_folder, collection, folder, FinetuneConfig(**settings | {"evaluations": 0}))
+    assert (folder / "README.md").read_text() == card + "My own words.\n" and "was edited" in caplog.text
+
+
 def test_the_result_loads_without_this_package(finished: Path, tmp_path: Path):
     texts = ["w1 w2 w3", "w50"]
     script = f"""
@@ -281,6 +295,15 @@ def test_bfloat16_reaches_the_second_pass_of_the_gradient_cache(
     train_round(model, training_set, None, tmp_path / "round", config)
     assert {grad for _, grad in seen} == {True, False}
     assert {dtype for dtype, _ in seen} == {torch.bfloat16}
+
+
+def test_two_processes_leave_a_folder_of_others_alone(backbone_folder: Path, collection: Path, tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    command = ["finetune", str(backbone_folder), "--data", str(collection), "--output-dir", str(tmp_path)]
+    with pytest.raises(AssertionError, match="already exists and is not empty") as refused:
+        torchrun(2, ["-m", "hf_cocondenser", *command])
+    assert "Connection closed" not in str(refused.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_two_processes_train_as_one(backbone_folder: Path, collection: Path, tmp_path: Path):

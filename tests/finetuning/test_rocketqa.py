@@ -190,6 +190,7 @@ def test_no_cross_encoder_of_a_t5_encoder(t5_folder: Path, beir_folder: Path, tm
     config, mining = rocketqa_configs(**TINY)
     with pytest.raises(InputError, match="cannot be made of a t5 encoder; name another with --cross-encoder-start"):
         finetune(t5_folder, beir_folder, tmp_path / "out", config, mining)
+    assert not list((tmp_path / "out" / "steps").iterdir())  # before any work
 
 
 def test_too_few_queries_for_a_cross_encoder():

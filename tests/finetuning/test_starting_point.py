@@ -47,6 +47,25 @@ def test_the_encoder_of_a_condenser_gets_the_pooling_that_is_asked_for(backbone_
     assert default[1].pooling_mode == "cls" and default.similarity_fn_name == "dot"
 
 
+def test_another_condenser_in_the_same_folder_is_exported_anew(backbone_folder: Path, tmp_path: Path):
+    hashes = []
+    for scale in (1.0, 2.0, 2.0):
+        condenser = CondenserForPreTraining.from_backbone(backbone_folder)
+        with torch.no_grad():
+            condenser.get_input_embeddings().weight.mul_(scale)
+        condenser.save_pretrained(tmp_path / "condenser")
+        AutoTokenizer.from_pretrained(backbone_folder).save_pretrained(tmp_path / "condenser")
+        (tmp_path / "condenser" / "trainer_state.json").write_text("{}")  # no part of the model
+        model = load_starting_point(tmp_path / "condenser", tmp_path / "work", FinetuneConfig())
+        own = condenser.get_input_embeddings().weight
+        assert torch.equal(model[0].auto_model.get_input_embeddings().weight, own)
+        hashes.append(model_hash(model))
+        exported = (tmp_path / "work" / "start" / "model.safetensors").stat().st_mtime_ns
+    assert hashes[0] != hashes[1] == hashes[2]
+    load_starting_point(tmp_path / "condenser", tmp_path / "work", FinetuneConfig())
+    assert (tmp_path / "work" / "start" / "model.safetensors").stat().st_mtime_ns == exported
+
+
 def test_a_retriever_is_used_as_it_is(make_retriever, tmp_path: Path):
     original = make_retriever("cosine")
     original.prompts = {"query": "w7 ", "document": ""}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import T5EncoderModel
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
@@ -18,6 +19,7 @@ from hf_cocondenser.retrieval.measures import evaluate_run
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.search import dense_search
 from hf_cocondenser.retrieval.significance import bootstrap_intervals
+from hf_cocondenser.study.cells import StudyCells
 from hf_cocondenser.study.plan import Cell, StudyConfig, plan_cells
 from hf_cocondenser.study.statistics import estimate
 from hf_cocondenser.study.study import run_study
@@ -66,6 +68,34 @@ def study(command: list[str]) -> Path:
 def table(path: Path) -> list[list[str]]:
     rows = [line for line in path.read_text().splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_a_cell_knows_its_start_and_what_chose_its_checkpoint(t5_folder: Path, beir_folder: Path, tmp_path: Path):
+    model, data = tmp_path / "model", tmp_path / "toy"
+    shutil.copytree(t5_folder, model)
+    shutil.copytree(beir_folder, data)
+    names = ("projection", "batch_size", "max_steps", "rounds", "precision", "passage_length")
+    finetuning = FinetuneConfig(**{name: OPTIONS[name] for name in names}, evaluations=1)
+    cell = Cell(str(model), "GTR-FT")
+
+    def measure() -> None:
+        config = StudyConfig(evaluate_on=[str(data)])
+        mining = MiningConfig(bm25_depth=30, bm25_negatives=6)
+        StudyCells(data, tmp_path / "cells", config, finetuning, mining, PairsConfig()).train_and_measure(cell)
+
+    measure()
+    judgements = data / "qrels" / "dev.tsv"
+    before = judgements.read_text()
+    judgements.write_text("".join(before.splitlines(keepends=True)[:-1]))
+    with pytest.raises(InputError, match=r"made with other inputs \(dev:"):
+        measure()
+    judgements.write_text(before)
+    measure()
+    encoder = T5EncoderModel.from_pretrained(model)
+    encoder.shared.weight.data.mul_(2)
+    encoder.save_pretrained(model)
+    with pytest.raises(InputError, match=r"made with other inputs \(start:"):
+        measure()
 
 
 def test_every_question_has_a_table_and_a_plot(study: Path, beir_folder: Path):

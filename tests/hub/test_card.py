@@ -85,12 +85,12 @@ def test_examples_of_the_card_run(retriever, monkeypatch, capsys):
 def test_examples_of_a_finetuned_card_use_prompts_and_similarity(
     similarity, checkpoint, tmp_path, monkeypatch, capsys
 ):
-    prompts = {"query": "rain: ", "document": "light: "}
+    prompts = {"query": 'Instruct: find "rain"\nQuery: ', "document": "light: "}
     folder = save_retriever(checkpoint, tmp_path / "mine", similarity=similarity, prompts=prompts)
     write_card(folder, CardData("Mine", "finetuned", address="mine"))
     metadata, text = read(folder)
     assert metadata["pipeline_tag"] == "sentence-similarity" and "NOT yet" not in text
-    assert "query: `rain: `, document: `light: `" in text
+    assert r'query: `"Instruct: find \"rain\"\nQuery: "`, document: `"light: "`' in text
     assert ("-1 to 1" in text) is (similarity == "cosine")
     monkeypatch.chdir(tmp_path)
     spaces: list[dict] = [{}, {}]

@@ -98,6 +98,11 @@ def test_layout_is_the_one_that_servers_and_older_versions_read(checkpoint, tmp_
     assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"  # transformers 4 has no TokenizersBackend
 
 
+def test_private_without_a_repository_is_refused(checkpoint, tmp_path, capsys):
+    assert main(["export", str(checkpoint), "--output-dir", str(tmp_path / "mine"), "--private"]) == 2
+    assert "name it with --push-to-hub" in capsys.readouterr().err and not (tmp_path / "mine").exists()
+
+
 def test_similarity_and_prompts_are_recorded_and_used(checkpoint, tmp_path):
     from sentence_transformers import SentenceTransformer
 

@@ -82,14 +82,19 @@ def test_publish_leaves_the_way_there_out_and_hides_paths(hub, run, checkpoint, 
     for name in ("steps/round1/model.safetensors", "checkpoint-5/optimizer.pt", "runs/x", ".cache/y"):
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text("not for others")
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    mining = {name: str(secret / name) for name in ("cross_encoder", "cross_encoder_start", "unlabelled_queries")}
     record = {"checkpoint": str(checkpoint), "data": {"name": "toy", "training_queries": 5}}
-    (folder / "finetuning.json").write_text(json.dumps(record | {"finetuning": {"epochs": 3}, "mining": {}}))
+    (folder / "finetuning.json").write_text(json.dumps(record | {"finetuning": {"epochs": 3}, "mining": mining}))
     assert run("publish", "mine", "--repo", "me/tuned", "--condenser", str(checkpoint))[0] == 0
     files = hub.files("me/tuned")
     assert not [name for name in files if name.split("/")[0] in ("steps", "checkpoint-5", "runs", ".cache")]
     assert "condenser/model.safetensors" in files
-    assert json.loads(files["finetuning.json"])["checkpoint"] == checkpoint.name
-    assert str(checkpoint).encode() not in b"".join(files.values())
+    assert json.loads(files["finetuning.json"])["checkpoint"] == f"{checkpoint.name} (a local checkpoint)"
+    everything = b"".join(files.values())
+    assert str(checkpoint).encode() not in everything and b"secret/" not in everything
+    assert b"base_model:" not in files["README.md"]  # a folder's name may be that of somebody's repository
 
 
 def test_publish_makes_the_branch_it_commits_to(hub, run, checkpoint, tmp_path):
@@ -112,6 +117,18 @@ def test_cards_name_the_repository_unless_somebody_edited_them(hub, run, checkpo
     assert run("publish", "mine", "--repo", "me/card")[0] == 0
     assert hub.files("me/card")["README.md"] == before + b"\nMy own words.\n"
     assert len(hub.repos["me/card"]["branches"]["main"]) == 3
+
+
+def test_a_card_that_nobody_edited_is_renewed_wherever_the_folder_went(hub, run, checkpoint, tmp_path):
+    """Written for a repository, renamed, and published from elsewhere with figures: they must get into the card."""
+    assert run("export", str(checkpoint), "--output-dir", "mine", "--push-to-hub", "me/first")[0] == 0
+    (tmp_path / "mine").rename(tmp_path / "other")
+    (tmp_path / "figures").mkdir()
+    figures = [{"dataset": "toy (test)", "measures": {"nDCG@10": 0.5}, "queries": 3, "system": ""}]
+    (tmp_path / "figures" / "results.json").write_text(json.dumps(figures))
+    assert run("publish", "other", "--repo", "me/second", "--results", "figures")[0] == 0
+    card = hub.files("me/second")["README.md"].decode()
+    assert "| toy (test) | 3 |" in card and '"me/second"' in card and "me/first" not in card
 
 
 def write_beir(folder: Path) -> None:

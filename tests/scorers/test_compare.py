@@ -18,7 +18,7 @@ from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documen
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.measures import evaluate_run
-from hf_cocondenser.retrieval.runs import read_run, write_run
+from hf_cocondenser.retrieval.runs import ranked, read_run, write_run
 from hf_cocondenser.scorers.base import Scorer
 from hf_cocondenser.scorers.catalogue import TRAINED_HERE, load_scorer
 from hf_cocondenser.scorers.compare import compare_scorers
@@ -107,10 +107,25 @@ def test_the_table(finished: Path, beir_folder: Path):
     run = read_run(finished / "runs" / "coil" / "exact.trec")
     coil = next(row for row in rows if row["name"] == "coil" and row["ranked"] == "the corpus")
     assert evaluate_run(test.qrels, run, ["nDCG@10"])[0]["nDCG@10"] == pytest.approx(coil["means"]["nDCG@10"])
-    candidates = BM25Index.build(test.corpus).search(test.queries, 20)
+    # However few candidates are scored again, the corpus is ranked as deep as the measures look.
+    deep = BM25Index.build(test.corpus).search(test.queries, 100)
+    assert rows[0]["means"]["Recall@100"] == pytest.approx(
+        evaluate_run(test.qrels, deep, ["Recall@100"])[0]["Recall@100"]
+    )
+    assert all(len(hits) == 100 for hits in run.values())
+    assert isinstance(load_scorer(finished / "models" / "coil"), TRAINED_HERE["coil"])
+    assert {row["timed_on"] for row in rows} == {f"{torch.get_num_threads()} threads"}
     again = read_run(finished / "runs" / "colbert" / "rescored.trec")
-    assert {query: set(hits) for query, hits in again.items()} == {q: set(hits) for q, hits in candidates.items()}
+    assert {q: set(hits) for q, hits in again.items()} == {q: set(dict(ranked(h, 20))) for q, h in deep.items()}
     assert (finished / "report" / "report.html").is_file()
+
+
+def test_a_training_that_diverged_is_told_and_not_kept(backbone_folder: Path, beir_folder: Path, tmp_path: Path):
+    config = ScorersConfig(**TINY | {"scorers": ["coil"], "learning_rate": 1e30})
+    for _ in range(2):
+        with pytest.raises(InputError, match="The training of coil diverged"):
+            compare_scorers(backbone_folder, beir_folder, tmp_path / "out", config)
+    assert not (tmp_path / "out" / "models" / "coil").exists()
 
 
 def test_dense_is_finetune_and_dpr_is_untied(finished: Path):
