@@ -15,7 +15,7 @@ from hf_cocondenser.retrieval.sources.hub import HubDataset
 
 logger = logging.getLogger(__name__)
 
-_SPLITS = ("train", "dev", "validation", "test")  # last parts of ir_datasets ids that name one
+_SPLITS = ("train", "dev", "validation", "test")  # parts of ir_datasets ids that name one
 
 Judgements = Iterable[tuple[str, str, int]]
 _Parts = tuple[Iterable[Document], Iterable[Query], Judgements | None]
@@ -26,18 +26,19 @@ def load_retrieval_data(source: str | Path, split: str | None = "test", *, name:
 
     Args:
         source: a folder in the layout of BEIR, MS MARCO or DPR; a Hub data set in BEIR's format (`BeIR/scifact`,
-            `mteb/scifact`), or a local folder laid out like one; or `ir_datasets:` and an id of that catalogue, which
-            names its split itself.
+            `mteb/scifact`), or a local folder laid out like one; or `ir_datasets:` and an id of that catalogue.
         split: the judgements to use; `auto` takes the one that published figures of this data set are of; None loads
-            all queries and no judgements.
+            all queries and no judgements. An id of ir_datasets may name its split itself; then that is the one there is.
         name: what to call it (the last part of `source` by default).
 
     Raises:
-        InputError: the source or split is not there, or its files do not belong together.
+        InputError: the source or split is not there, or its files do not belong together, or an id of ir_datasets names
+            another split.
     """
     if str(source).startswith(PREFIX):
-        path, _, last = str(source).removeprefix(PREFIX).rpartition("/")
-        path, split = (path, last) if last in _SPLITS else (f"{path}/{last}", split)
+        parts = str(source).removeprefix(PREFIX).split("/")
+        path = "/".join(parts[:-1] if parts[-1] in _SPLITS else parts)
+        split = _catalogue_split(source, parts, split)
     else:
         path = str(Path(source).resolve()) if Path(source).exists() else str(source)
     protocol = find_protocol(path)
@@ -53,6 +54,18 @@ def load_retrieval_data(source: str | Path, split: str | None = "test", *, name:
         for deviation in deviations(protocol, split, len(data.corpus), data.qrels):
             logger.warning("%s: %s; figures do not compare with published ones.", name, deviation)
     return data
+
+
+def _catalogue_split(source: str | Path, parts: list[str], split: str | None) -> str | None:
+    """The split that an id of ir_datasets names (`msmarco-passage/dev/small` too), else the one that is asked for."""
+    own = next((part for part in parts if part in _SPLITS), None)
+    if own is None:
+        return split
+    if split not in (None, "auto", own) and {split, own} != {"dev", "validation"}:
+        raise InputError(
+            f"'{source}' has the judgements of '{own}', but those of '{split}' were asked for; name the id that has them."
+        )
+    return own
 
 
 def _parts(source: str | Path, split: str | None) -> _Parts:

@@ -7,10 +7,12 @@ import gzip
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.retrieval.collection import Document, Query
 from hf_cocondenser.retrieval.evaluation import measure_run
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.protocols import PROTOCOLS, find_protocol, qrels_hash
@@ -159,6 +161,28 @@ def test_ir_datasets(tmp_path):
     assert data.corpus == {"d1": "whales sing", "d2": "bread"} and data.qrels == {"q1": {"d1": 1}}
     with pytest.raises(InputError, match="no data set 'no/such'"):
         load_retrieval_data("ir_datasets:no/such")
+
+
+def test_an_id_of_ir_datasets_that_names_another_split_is_refused(monkeypatch):
+    part = SimpleNamespace(
+        documents=lambda: [Document("d", "", "whales")],
+        queries=lambda: [Query("q", "who sings")],
+        judgements=lambda: [("q", "d", 1)],
+    )
+    monkeypatch.setattr("hf_cocondenser.retrieval.loading.CatalogueDataset", lambda identifier: part)
+    for name, split in (("beir/x/test", "train"), ("beir/x/train", "test"), ("msmarco-passage/dev/small", "train")):
+        with pytest.raises(
+            InputError, match=f"{name}' has the judgements of .* but those of '{split}' were asked for"
+        ):
+            load_retrieval_data(f"ir_datasets:{name}", split)
+    for name, split, found in (
+        ("beir/x/train", "train", "train"),
+        ("beir/x/dev", "validation", "dev"),
+        ("beir/x/test", "auto", "test"),
+        ("msmarco-passage/dev/small", "auto", "dev"),
+        ("vaswani", "train", "train"),
+    ):
+        assert load_retrieval_data(f"ir_datasets:{name}", split).split == found
 
 
 def test_without_ir_datasets_its_name_is_given(monkeypatch):
