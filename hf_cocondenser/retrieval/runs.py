@@ -49,7 +49,7 @@ def write_run(path: str | Path, run: Run, tag: str = "hf-cocondenser", depth: in
     lines = []
     for query, hits in run.items():
         for rank, (document, score) in enumerate(ranked(hits, depth), start=1):
-            lines.append(f"{query} Q0 {document} {rank} {score!r} {tag}\n")
+            lines.append(f"{query} Q0 {document} {rank} {float(score)!r} {tag}\n")
     write_text(Path(path), "".join(lines))
 
 

@@ -104,6 +104,8 @@ def test_run_round_trip(tmp_path, random_case):
     _, run = random_case
     write_run(tmp_path / "run.txt", run, tag="a tag")
     assert read_run(tmp_path / "run.txt") == run
+    write_run(tmp_path / "numpy.txt", {"q": {"d": np.float32(1.5)}})
+    assert read_run(tmp_path / "numpy.txt") == {"q": {"d": 1.5}}
     with (tmp_path / "run.txt").open() as file:
         parsed = pytrec_eval.parse_run(file)
     assert parsed == run
