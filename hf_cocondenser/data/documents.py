@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, Features, IterableDataset, List, Value
 
 from hf_cocondenser.data.sources import describe_failure, open_source
+from hf_cocondenser.data.surrogates import without_lone_surrogates
 from hf_cocondenser.errors import InputError
 
 FEATURES = Features({"_id": Value("string"), "title": Value("string"), "passages": List(Value("string"))})
@@ -154,13 +155,14 @@ def _check_type(name: str | Path, column: str, value: Any) -> None:
 
 def _passages(content: Any, column: str) -> list[str]:
     if isinstance(content, str):
+        content = without_lone_surrogates(content)
         return _BLANK_LINES.split(content.replace("\r\n", "\n")) if "\n" in content else [content]
     passages = [] if content is None else content
     if not isinstance(passages, list) or not all(part is None or isinstance(part, str) for part in passages):
         raise InputError(
             f"The column '{column}' holds other things than text in some documents, such as {content!r:.80}."
         )
-    return passages
+    return [without_lone_surrogates(part) for part in passages if part is not None]
 
 
 def _normalise_batch(
@@ -170,7 +172,7 @@ def _normalise_batch(
     titles = batch[columns.title] if columns.title else [None] * len(numbers)
     return {
         "_id": [str(number if id is None else id) for id, number in zip(ids, numbers, strict=True)],
-        "title": ["" if title is None else str(title) for title in titles],
+        "title": ["" if title is None else without_lone_surrogates(str(title)) for title in titles],
         "passages": [_passages(content, columns.content) for content in batch[columns.content]],
     }
 

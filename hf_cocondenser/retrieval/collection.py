@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hf_cocondenser.data.surrogates import without_lone_surrogates
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.protocols import DEFAULT, Protocol
 from hf_cocondenser.retrieval.runs import Qrels
@@ -112,7 +113,7 @@ def assemble(
         for query in queries:
             if query.answers:
                 answers[query.id] = query.answers
-            yield query.id, query.text
+            yield query.id, without_lone_surrogates(query.text)
 
     texts = _unique(query_pairs(), f"queries of '{name}'", counts, "duplicate_queries", queries_file)
     qrels: Qrels = {}
@@ -142,9 +143,10 @@ def collect_documents(
 
     def pairs() -> Iterator[tuple[str, str]]:
         for document in documents:
-            if title := document.title.strip():
-                titles[document.id] = title
-            yield document.id, f"{document.title} {document.text}".strip()
+            text = without_lone_surrogates(f"{document.title} {document.text}")
+            if document.title.strip():
+                titles[document.id] = text[: len(document.title)].strip()
+            yield document.id, text.strip()
 
     corpus = _unique(pairs(), f"documents of '{name}'", counts, "duplicate_documents", file)
     if not corpus:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, IterableDataset
 
 from hf_cocondenser.data.documents import load_documents
 from hf_cocondenser.errors import InputError
@@ -175,6 +175,22 @@ def test_what_looks_like_a_number_or_nothing_in_a_table_is_text(tmp_path, stream
             {"_id": "008", "title": "NA", "passages": ["12"]},
             {"_id": "2", "title": "", "passages": ["no id"]},
         ]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_nothing_in_a_list_of_passages_is_no_passage(tmp_path, streaming):
+    rows = [{"_id": "a", "passages": ["one", None, "two"]}, {"_id": "b", "passages": [None]}, {"_id": "c"}]
+    documents = read(jsonl(tmp_path / "x.jsonl", rows), streaming=streaming)
+    assert [document["passages"] for document in documents] == [["one", "two"], [], []]
+
+
+def test_half_characters_are_replaced():
+    rows = [{"title": "A\ud83d", "text": "one \ud83d\n\ntwo"}, {"title": "B", "text": "🐋"}]
+    documents = read(IterableDataset.from_generator(lambda: iter(rows)))
+    assert [(document["title"], document["passages"]) for document in documents] == [
+        ("A\ufffd", ["one \ufffd", "two"]),
+        ("B", ["🐋"]),
+    ]
 
 
 def test_an_id_twice(tmp_path):

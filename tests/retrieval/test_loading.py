@@ -1,4 +1,4 @@
-"""BEIR folders: what is dropped, what is counted, what is refused."""
+"""BEIR folders, and corpora and queries alone: what is dropped, what is counted, what is refused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collection import Document, Query, assemble
+from hf_cocondenser.retrieval.corpora import load_corpus, load_queries
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 
 
@@ -158,6 +159,50 @@ def test_a_byte_order_mark_is_no_part_of_the_first_id(beir_folder):
         (beir_folder / name).write_text("\ufeff" + text, encoding="utf-8")
     marked = load_retrieval_data(beir_folder)
     assert marked.qrels == {"q1": {"d1": 2}} and marked.corpus == plain.corpus
+
+
+@pytest.mark.parametrize(
+    ("lines", "queries"),
+    [
+        ("q1\twhales\nq2\t\nq3\tbread \r\n\n", {"q1": "whales", "q2": "", "q3": "bread"}),
+        ("whales\n\nbread\tdough\n", {"1": "whales", "2": "bread\tdough"}),
+    ],
+)
+def test_lines_of_queries(tmp_path, lines, queries):
+    (tmp_path / "queries.txt").write_text(lines, newline="")
+    assert load_queries(tmp_path / "queries.txt") == queries
+
+
+def test_a_line_of_queries_without_its_id(tmp_path):
+    (tmp_path / "queries.tsv").write_text("q1\twhales\n\tbread\n")
+    with pytest.raises(InputError, match=r"queries\.tsv' has no id before the tab of 'bread'"):
+        load_queries(tmp_path / "queries.tsv")
+
+
+def test_only_passages_with_text_are_entries(tmp_path):
+    rows = [
+        {"_id": "a", "title": "A", "passages": ["one", "", "two", None]},
+        {"_id": "b", "title": "B", "passages": ["\n", "one"]},
+        {"_id": "c", "title": "C", "passages": []},
+        {"_id": "d", "title": "D", "passages": [" ", ""]},
+    ]
+    (tmp_path / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpus, _ = load_corpus(tmp_path / "documents.jsonl")
+    assert corpus == {"a#0": "A one", "a#1": "A two", "b": "B one", "c": "C", "d": "D"}
+
+
+def test_half_characters_are_replaced(write_beir, tmp_path):
+    half = "\ud83d"  # as JSON may name it; no tokenizer takes it
+    folder = write_beir(
+        tmp_path / "halves",
+        corpus={f"d{half}": (f"Whales {half}", f"sing {half} and dive 🐋")},
+        queries={"q": f"whales{half}"},
+        qrels=[("q", "d\ufffd", 1)],
+    )
+    data = load_retrieval_data(folder)
+    assert data.corpus == {"d\ufffd": "Whales \ufffd sing \ufffd and dive 🐋"}
+    assert data.body("d\ufffd") == "sing \ufffd and dive 🐋"
+    assert data.queries == load_queries(folder / "queries.jsonl") == {"q": "whales\ufffd"}
 
 
 def test_not_a_data_set(tmp_path):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from hf_cocondenser.data.surrogates import without_lone_surrogates
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collection import Document, Query
 
@@ -151,7 +152,7 @@ def _identifier(record: dict[str, Any], path: Path, number: int) -> str:
     identifier = record.get("_id", record.get("id"))
     if identifier is None or identifier == "":
         raise InputError(f"Line {number} of '{path}' has no '_id'.")
-    return str(identifier)
+    return without_lone_surrogates(str(identifier))
 
 
 def _text(record: dict[str, Any], key: str) -> str:
