@@ -117,7 +117,8 @@ class CondenserTrainer(Trainer):
     second, and the share of padding.
 
     Raises:
-        InputError: `nn.DataParallel` would be used, or there are fewer documents than a batch holds.
+        InputError: `nn.DataParallel` would be used, there are fewer documents than a batch holds, or a document would
+            come twice in one.
     """
 
     args: CondenserTrainingArguments
@@ -138,6 +139,11 @@ class CondenserTrainer(Trainer):
         if args.stage == "cocondenser" and batch < 2:
             raise InputError(
                 "A batch of one document has no negatives: raise per_device_train_batch_size to 2 or more."
+            )
+        if args.stage == "cocondenser" and args.world_size > 1 and not args.dataloader_drop_last:
+            raise InputError(
+                "Without dataloader_drop_last several processes fill the last batch up with documents that it has "
+                "already, which would be their own negatives; leave dataloader_drop_last on."
             )
         super().__init__(model, args, **kwargs)
         self.add_callback(_SetEpoch())

@@ -38,7 +38,13 @@ class CondenserTrainingArguments(TrainingArguments):
             "(default: what the coCondenser that is continued was trained with, else 1)"
         },
     )
-    normalize: bool = field(default=False, metadata={"help": "contrast cosines instead of dot products"})
+    normalize: bool | None = field(
+        default=None,
+        metadata={
+            "help": "contrast cosines instead of dot products (default: as the coCondenser that is continued was trained, "
+            "else not)"
+        },
+    )
     per_device_train_batch_size: int = field(default=128, metadata={"help": "documents per device and step"})
     per_device_eval_batch_size: int = field(default=128, metadata={"help": "documents per device in evaluation"})
     learning_rate: float = field(default=1e-4, metadata={"help": "peak learning rate"})
@@ -59,6 +65,10 @@ class CondenserTrainingArguments(TrainingArguments):
             raise InputError(f"chunk_tokens is {self.chunk_tokens}; it must be positive.")
         if self.temperature is not None and self.temperature <= 0:
             raise InputError(f"temperature is {self.temperature}; it must be positive.")
+        if self.dataloader_persistent_workers:
+            raise InputError(
+                "dataloader_persistent_workers keeps workers that would draw the first epoch's spans for ever; leave it out."
+            )
         if not torch.accelerator.is_available():
             # transformers asks for this flag before it allows bf16 on a machine without accelerator
             self.use_cpu = True

@@ -232,7 +232,22 @@ def test_one_document_batches_are_refused(tmp_path):
         trainer_for(tmp_path, per_device_train_batch_size=1)
 
 
-@pytest.mark.parametrize("option", [{"stage": "x"}, {"chunk_tokens": 0}, {"temperature": 0.0}])
+def test_documents_that_come_twice_in_a_batch_of_several_processes_are_refused(tmp_path, monkeypatch):
+    """accelerate fills the last batch of an epoch up with the first documents, so that no process waits for another."""
+    monkeypatch.setattr(CondenserTrainingArguments, "world_size", 2)
+    with pytest.raises(InputError, match="leave dataloader_drop_last on"):
+        trainer_for(tmp_path, dataloader_drop_last=False)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"stage": "x"},
+        {"chunk_tokens": 0},
+        {"temperature": 0.0},
+        {"dataloader_persistent_workers": True, "dataloader_num_workers": 1},
+    ],
+)
 def test_bad_options(tmp_path, option):
     with pytest.raises(InputError):
         CondenserTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **option)
