@@ -13,6 +13,7 @@ from transformers import AutoConfig, BertConfig, PreTrainedConfig, PreTrainedTok
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import IntervalStrategy
+from transformers.utils import cached_file
 
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.data.collator import CondenserCollator
@@ -23,10 +24,10 @@ from hf_cocondenser.dropout import set_dropout
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import absolute_if_there, read_json, require_new_folder, write_json
 from hf_cocondenser.hub.export import usable_positions
-from hf_cocondenser.hub.loading import condenser_place
+from hf_cocondenser.hub.loading import CONDENSER_FOLDER, condenser_place
 from hf_cocondenser.hub.records import PRETRAINING as RECORD
 from hf_cocondenser.latent_start import start_from_documents
-from hf_cocondenser.loading import loading, refuse_classifier
+from hf_cocondenser.loading import loading, out_of_reach, refuse_classifier
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.pretraining_checks import (
     RUN,
@@ -46,18 +47,30 @@ from hf_cocondenser.training_args import CondenserTrainingArguments
 logger = logging.getLogger(__name__)
 
 _NEW_BERT = re.compile(r"bert:(\d+)x(\d+)")
+_HEAD = ("n_head_layers", "skip_from", "late_mlm")
 
 
 @dataclass
 class ModelOptions:
     """How the model is made from what training starts with."""
 
-    n_head_layers: int = field(default=2, metadata={"help": "layers of a new Condenser head; 0: plain MLM, no head"})
+    n_head_layers: int | None = field(
+        default=None,
+        metadata={
+            "help": "layers of a new Condenser head; 0: plain MLM, no head (default: 2; a Condenser keeps its own)"
+        },
+    )
     fresh_head: bool = field(
         default=False, metadata={"help": "put a new Condenser head on a Condenser checkpoint too, instead of its own"}
     )
     skip_from: int | None = field(default=None, metadata={"help": "early layers of a new head (default: half of all)"})
-    late_mlm: bool = field(default=True, metadata={"help": "also predict masked tokens from the last layer"})
+    late_mlm: bool | None = field(
+        default=None,
+        metadata={
+            "help": "also predict masked tokens from the last layer, or with --no-late-mlm not (default: do; a Condenser "
+            "goes on as it was)"
+        },
+    )
     dropout: float | None = field(default=None, metadata={"help": "dropout everywhere (default: the model's own)"})
     attn_implementation: str | None = field(
         default=None,
@@ -86,7 +99,8 @@ def load_model(
         bf16: train in bf16, which decides which attention is fastest.
 
     Raises:
-        InputError: `start` cannot be read, its vocabulary is too small, or a setting is out of range.
+        InputError: `start` cannot be read, its vocabulary is too small, it is a Condenser of another head than `options`
+            ask for, or a setting is out of range.
     """
     start = checkpoint_path(start)
     fresh = _fresh_config(str(start), tokenizer)
@@ -94,9 +108,7 @@ def load_model(
     if attention is None and bf16 and (use_cpu or not torch.accelerator.is_available()):
         attention = "eager"  # sdpa's bf16 backward pass is slower on CPUs, its float32 one faster: benchmarks/NOTES.md
     kwargs: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
-    head: dict[str, Any] = {
-        "n_head_layers": options.n_head_layers, "skip_from": options.skip_from, "late_mlm": options.late_mlm
-    }  # fmt: skip
+    head = {name: value for name in _HEAD if (value := getattr(options, name)) is not None}
     if fresh is not None:
         model = CondenserForPreTraining._from_config(CondenserConfig(fresh, **head), **kwargs)
     else:
@@ -106,6 +118,7 @@ def load_model(
             is_condenser = AutoConfig.from_pretrained(start, **kwargs).model_type == CondenserConfig.model_type
             if is_condenser and not options.fresh_head:
                 model = CondenserForPreTraining.from_pretrained(start, dtype=torch.float32, **kwargs)
+                _require_own_head(start, model.config, head)
             else:
                 model = CondenserForPreTraining.from_backbone(start, dtype=torch.float32, **head, **kwargs)
         _require_same_vocabulary(start, tokenizer)
@@ -120,6 +133,15 @@ def load_model(
     if options.dropout is not None:
         set_dropout(model, options.dropout)
     return model
+
+
+def _require_own_head(start: str | Path, config: CondenserConfig, head: dict[str, Any]) -> None:
+    for name, value in head.items():
+        if value != (own := getattr(config, name)):
+            raise InputError(
+                f"{name} is {value}, but that of the Condenser '{start}' is {own}; leave it out, or put a new head on "
+                "with fresh_head."
+            )
 
 
 def _fresh_config(start: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig | None:
@@ -210,8 +232,8 @@ def pretrain(
         require_same_run(output, identity)
     tokenizer = load_tokenizer(Path(spans) / TOKENIZER_FOLDER)
     pairs = args.stage == "cocondenser"
-    if args.temperature is None:
-        args.temperature = _own_temperature(start)
+    earlier = _record_of(start)
+    scale_like(earlier, args)
     train = SpanDataset(spans, pairs=pairs, seed=args.seed, max_length=options.max_length)
     held_out = None
     if args.eval_strategy != IntervalStrategy.NO:
@@ -251,7 +273,7 @@ def pretrain(
     trainer.save_model()
     trainer.save_state()
     if trainer.is_world_process_zero():
-        write_json(output / RECORD, _record(start, spans, manifest, options, trainer))
+        write_json(output / RECORD, _record(start, earlier, spans, manifest, options, trainer))
         logger.info("The pre-training checkpoint is in '%s'.", output)
     return trainer
 
@@ -264,24 +286,47 @@ def _take_up(trainer: CondenserTrainer, folder: Path) -> None:
     trainer._load_from_checkpoint(best if best and is_last else str(folder))
 
 
-def _own_temperature(start: str | Path) -> float:
-    """What a coCondenser was trained with: its dot products are of a size for it."""
-    record = Path(checkpoint_path(start)) / RECORD
-    earlier = read_json(record) if record.is_file() else {}
-    return earlier["optimisation"]["temperature"] if earlier.get("stage") == "cocondenser" else 1.0
+def _record_of(start: str | Path) -> dict[str, Any] | None:
+    """What the pre-training that made a checkpoint left beside it, here or on the Hub; None where there is nothing."""
+    place = checkpoint_path(start)
+    if is_fresh_bert(start) or Path(place).is_file() or out_of_reach(place):
+        return None
+    for subfolder in ("", CONDENSER_FOLDER):  # a published repository has its Condenser there
+        try:
+            found = cached_file(place, RECORD, subfolder=subfolder)
+        except OSError:
+            continue
+        record = read_json(Path(found))
+        # a file of that name may be somebody else's
+        return record if isinstance(record, dict) and {"stage", "optimisation"} <= record.keys() else None
+    return None
+
+
+def scale_like(earlier: dict[str, Any] | None, args: CondenserTrainingArguments) -> None:
+    """Leave the contrast as the coCondenser was trained with that is continued: its vectors are of a size for it."""
+    own = earlier["optimisation"] if earlier and earlier["stage"] == "cocondenser" else {}
+    normalized = own.get("normalize", False)
+    if args.normalize is None:
+        args.normalize = normalized
+    if args.temperature is None:
+        args.temperature = own.get("temperature", 1.0) if args.normalize == normalized else 1.0
 
 
 def _record(
-    start: str | Path, spans: str | Path, manifest: dict[str, Any], options: ModelOptions, trainer: CondenserTrainer
+    start: str | Path,
+    earlier: dict[str, Any] | None,
+    spans: str | Path,
+    manifest: dict[str, Any],
+    options: ModelOptions,
+    trainer: CondenserTrainer,
 ) -> dict[str, Any]:
     """What a model card needs to know of this run."""
     args, state = trainer.args, trainer.state
-    earlier = Path(checkpoint_path(start)) / RECORD
     return {
         "start": absolute_if_there(start),
         "stage": args.stage,
         "spans": {"folder": str(spans), **manifest},
-        "options": asdict(options),
+        "options": asdict(options) | {name: getattr(trainer.model.config, name) for name in _HEAD},
         "optimisation": {
             name: getattr(args, name)
             for name in (
@@ -304,5 +349,5 @@ def _record(
         "tokens": trainer.tokens_seen,
         "device": str(args.device),
         "log": state.log_history,
-        "earlier_stage": read_json(earlier) if earlier.is_file() else None,
+        "earlier_stage": earlier,
     }

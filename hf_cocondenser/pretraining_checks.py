@@ -40,12 +40,12 @@ def require_sensible(args: CondenserTrainingArguments, options: ModelOptions) ->
         "per_device_eval_batch_size": 1,
         "gradient_accumulation_steps": 1,
         "dataloader_num_workers": 0,
-        "seed": 0,
         "weight_decay": 0,
     }
     for name, lowest in least.items():
         if getattr(args, name) < lowest:
             raise InputError(f"{name} is {getattr(args, name)}; it must be {lowest} or more.")
+    require_seed(args.seed)
     if args.learning_rate <= 0:
         raise InputError(f"learning_rate is {args.learning_rate}; it must be positive.")
     if args.max_steps <= 0 and args.num_train_epochs <= 0:
@@ -61,6 +61,16 @@ def require_sensible(args: CondenserTrainingArguments, options: ModelOptions) ->
         raise InputError(
             f"train_sampling_strategy is {args.train_sampling_strategy}; batches are drawn at random, leave it out."
         )
+
+
+def require_seed(seed: int) -> None:
+    """Refuse a seed that NumPy cannot take.
+
+    Raises:
+        InputError: it is out of its range.
+    """
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed}; it must lie between 0 and 2**32 - 1.")
 
 
 def require_reporters(args: CondenserTrainingArguments) -> None:

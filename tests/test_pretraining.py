@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,15 +15,16 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
+from huggingface_hub import constants
 from transformers import BertConfig
 
-from hf_cocondenser import CondenserForPreTraining
+from hf_cocondenser import CondenserConfig, CondenserForPreTraining
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.data.documents import FEATURES
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.recipe import SpanRecipe
-from hf_cocondenser.data.tokenizer import train_wordpiece
-from hf_cocondenser.pretraining import ModelOptions, pretrain
+from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
+from hf_cocondenser.pretraining import ModelOptions, pretrain, scale_like
 from hf_cocondenser.training_args import CondenserTrainingArguments
 from tests.launch import ROOT, torchrun
 
@@ -174,6 +176,63 @@ def test_a_run_is_not_gone_on_with_as_another(condenser, spans, capsys):
         assert words in capsys.readouterr().err
 
 
+def test_a_condenser_keeps_its_head(condenser, spans, tmp_path, capsys):
+    """Other wishes are refused, not passed over; what it has is recorded."""
+    output = tmp_path / "out"
+    command = ["pretrain", str(condenser), "--spans", str(spans), "--output-dir", str(output), "--max-length", "32"]
+    command += [*SHORT, "--max-steps", "1"]
+    for flags, words in (
+        (["--n-head-layers", "0"], "n_head_layers is 0, but that of the Condenser"),
+        (["--skip-from", "2"], "is 1; leave it out, or put a new head on with fresh_head"),
+        (["--no-late-mlm"], "late_mlm is False"),
+    ):
+        assert words in said(capsys, *command, *flags)
+    assert main([*command, "--n-head-layers", "2"]) == 0
+    options = json.loads((output / "pretraining.json").read_text())["options"]
+    assert (options["n_head_layers"], options["skip_from"], options["late_mlm"]) == (2, 1, True)
+
+
+@pytest.mark.parametrize("place", ["", "condenser"])
+def test_a_cocondenser_of_the_hub_goes_on_as_it_was_trained(condenser, spans, tmp_path, monkeypatch, place):
+    """A retriever is at the root of what this package publishes, with the Condenser in a folder of its own."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    repository = tmp_path / "cache" / "models--somebody--cosine"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    snapshot = repository / "snapshots" / ("0" * 40)
+    shutil.copytree(condenser, snapshot / place, ignore=shutil.ignore_patterns("checkpoint-*"))
+    if place:
+        CondenserConfig.from_pretrained(condenser).backbone_config.save_pretrained(snapshot)
+        load_tokenizer(condenser).save_pretrained(snapshot)
+    record = json.loads((condenser / "pretraining.json").read_text()) | {"stage": "cocondenser"}
+    record["optimisation"] |= {"temperature": 0.05, "normalize": True}
+    (snapshot / place / "pretraining.json").write_text(json.dumps(record))
+    output = tmp_path / "out"
+    command = ["pretrain", "somebody/cosine", "--spans", str(spans), "--output-dir", str(output), *SHORT]
+    assert main([*command, "--max-length", "32", "--max-steps", "1"]) == 0
+    again = json.loads((output / "pretraining.json").read_text())
+    assert (again["optimisation"]["temperature"], again["optimisation"]["normalize"]) == (0.05, True)
+    assert again["earlier_stage"] == record
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, (0.05, True)),
+        ({"normalize": True}, (0.05, True)),
+        ({"temperature": 0.1}, (0.1, True)),
+        ({"normalize": False}, (1.0, False)),  # a temperature of cosines is none of dot products
+    ],
+)
+def test_what_is_given_goes_before_how_the_cocondenser_was_trained(tmp_path, given, wanted):
+    args = CondenserTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **given)
+    scale_like({"stage": "cocondenser", "optimisation": {"temperature": 0.05, "normalize": True}}, args)
+    assert (args.temperature, args.normalize) == wanted
+    fresh = CondenserTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    scale_like(None, fresh)
+    assert (fresh.temperature, fresh.normalize) == (1.0, False)
+
+
 def test_torchrun_trains_and_ends_cleanly(spans, tmp_path):
     output = tmp_path / "two"
     command = ["pretrain", *SMALL, "--spans", str(spans), "--output-dir", str(output), *SHORT]
@@ -204,6 +263,10 @@ def test_bad_input_is_one_sentence(spans, condenser, tmp_path, capsys):
     assert "fewer than one global batch of 5000" in said(capsys, "pretrain", "bert:2x64", *many, *with_spans)
     one = ["--per-device-train-batch-size", "1"]
     assert "no negatives" in said(capsys, "pretrain", "bert:2x64", *one, *with_spans)
+    assert "for ever" in said(capsys, "pretrain", "bert:2x64", "--dataloader-persistent-workers", *with_spans)
+    for seed in ("-1", "5000000000"):
+        words = f"seed is {seed}; it must lie between 0 and 2**32 - 1"
+        assert words in said(capsys, "pretrain", "bert:2x64", "--seed", seed, *with_spans)
     assert not (tmp_path / "out").exists()
     existing = ["--spans", str(spans), "--output-dir", str(condenser), "--use-cpu"]
     assert "already exists" in said(capsys, "pretrain", "bert:2x64", *existing)

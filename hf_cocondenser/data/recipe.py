@@ -48,8 +48,8 @@ class SpanRecipe:
                 f"The recipe's min_tokens is {self.min_tokens} and its target_tokens {self.target_tokens}: they must be "
                 "at least 1 and in this order."
             )
-        if self.seed < 0:
-            raise InputError(f"The recipe's seed is {self.seed}; it must not be negative.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"The recipe's seed is {self.seed}; it must lie between 0 and 2**32 - 1.")
         if not 0 <= self.short_share <= 1:
             raise InputError(f"The recipe's short_share is {self.short_share}; it must lie between 0 and 1.")
         if self.evaluation < 0 or (self.evaluation >= 1 and self.evaluation != int(self.evaluation)):

@@ -17,7 +17,8 @@ class Recipe:
     Attributes:
         texts: texts in the collection at most; encoding them is what evaluation costs.
         vocabulary, layers, hidden, intermediate: the encoder trained from scratch.
-        head_layers, late_mlm: its Condenser head, and whether the last layer predicts masked tokens, too.
+        head_layers, late_mlm: its Condenser head, and whether the last layer predicts masked tokens, too; weights that
+            are adapted keep their own, or get the usual one.
         shortest_span, span_tokens: least and greatest length of a span.
         query_length, text_length: tokens, special tokens included, in fine-tuning and search.
         pretraining_batch: documents per step; finetuning_batch: queries per step.
@@ -58,8 +59,6 @@ FROM_SCRATCH = Recipe()
 # Real weights know their language: lower rates, the whole way in coCondenser, lengths and batches they bear on a CPU.
 FROM_WEIGHTS = Recipe(
     texts=5_000,
-    head_layers=2,
-    late_mlm=True,
     pretraining_batch=32,
     finetuning_batch=32,
     cocondenser_rate=5e-5,

@@ -64,7 +64,7 @@ def pretrain_stage(
         start: a checkpoint, or the configuration of a fresh encoder.
         spans: the prepared documents.
         output_dir: becomes the pre-training checkpoint.
-        recipe: batch, rates, head.
+        recipe: batch, rates, lengths.
         seconds: from the first step on.
         fresh: the encoder began with random weights: its dot products must be scaled.
         seed: of everything random.
@@ -88,9 +88,7 @@ def pretrain_stage(
         save_strategy="no",
         dataloader_pin_memory=not on_cpu,
     )
-    options = ModelOptions(
-        n_head_layers=recipe.head_layers, late_mlm=recipe.late_mlm, max_length=recipe.span_tokens + 2
-    )
+    options = ModelOptions(max_length=recipe.span_tokens + 2)
     with TimedSchedule(stage, seconds) as schedule:
         pretrain(start, spans, args, options, callbacks=[schedule])
     return Training(output_dir, schedule.steps, schedule.used, schedule.log)

@@ -90,6 +90,7 @@ def test_a_short_document_of_several_sentences_has_two_spans(prepare_texts, word
         ({"short_share": 1.5}, "short_share is 1.5"),
         ({"evaluation": -1}, "evaluation is -1"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**64}, "between 0 and 2"),
         ({"evaluation": 2.5}, "evaluation is 2.5"),
     ],
 )
