@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import require_new_file
 
 if TYPE_CHECKING:
     from hf_cocondenser.retrieval.answering import Searched
@@ -61,12 +60,9 @@ class SearchArguments:
 def run(model: str, arguments: SearchArguments) -> None:
     """Search with `model`."""
     from hf_cocondenser.retrieval.answering import search_corpus
-    from hf_cocondenser.retrieval.runs import write_run
 
     if (arguments.corpus is None) == (arguments.data is None):
         raise InputError("Name the documents with --corpus, or a judged collection with --data (one of them).")
-    if arguments.output is not None:
-        require_new_file(arguments.output)
     searched = search_corpus(
         model,
         arguments.corpus,
@@ -75,6 +71,7 @@ def run(model: str, arguments: SearchArguments) -> None:
         queries_file=arguments.queries,
         queries=arguments.query or [],
         k=arguments.k,
+        output=arguments.output,
         hybrid=arguments.hybrid,
         bm25_language=arguments.bm25_language,
         score=arguments.score_function,
@@ -86,11 +83,7 @@ def run(model: str, arguments: SearchArguments) -> None:
         milvus=arguments.milvus,
         parquet_dir=arguments.parquet_dir,
     )
-    if searched is None:  # a helping process of torchrun
-        return
-    if arguments.output is not None:
-        write_run(arguments.output, searched.run)
-    else:
+    if searched is not None and arguments.output is None:  # None in the helping processes of torchrun
         sys.stdout.write(_printed(searched))
 
 

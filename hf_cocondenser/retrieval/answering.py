@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_cocondenser.data.surrogates import without_lone_surrogates
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import require_new_folder
+from hf_cocondenser.files import require_new_file, require_new_folder
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.corpora import load_corpus, load_queries
 from hf_cocondenser.retrieval.distributed import launched_processes, local_device
@@ -16,7 +17,7 @@ from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
 from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.parquet import write_embeddings
 from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever
-from hf_cocondenser.retrieval.runs import Run, ranked
+from hf_cocondenser.retrieval.runs import Run, ranked, require_run_ids, write_run
 from hf_cocondenser.retrieval.search import DenseSearcher
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def search_corpus(
     queries: Sequence[str] = (),
     queries_file: str | Path | None = None,
     k: int = 10,
+    output: str | Path | None = None,
     hybrid: bool = False,
     bm25_language: str = "auto",
     score: str | None = None,
@@ -82,6 +84,7 @@ def search_corpus(
         queries: query texts (their ids are 1, 2...).
         queries_file: more of them, see `load_queries`.
         k: documents for each query.
+        output: TREC run file to write; one of the name is replaced.
         hybrid: fuse with BM25.
         bm25_language: see `BM25Index.build`.
         score: `dot` or `cosine`; by default the retriever's own.
@@ -97,20 +100,31 @@ def search_corpus(
         What was found; None in every process but the first.
 
     Raises:
-        InputError: something named is not there or does not fit, or there is nothing to do.
+        InputError: something named is not there, does not fit or would not be used, or there is nothing to do.
     """
     if k < 1:
         raise InputError(f"{k} documents were asked for each query; ask for at least one.")
-    asked = {str(number): text for number, text in enumerate(queries, start=1)}
+    if split != "auto" and data is None:
+        raise InputError(
+            f"Nothing uses the split '{split}' without a judged collection; leave it out, or name --data."
+        )
+    if bm25_language != "auto" and not hybrid:
+        raise InputError(
+            f"Nothing uses the language '{bm25_language}' of BM25 without BM25; leave it out, or add --hybrid."
+        )
+    if output is not None:
+        require_new_file(output)
+    asked = {str(number): without_lone_surrogates(text) for number, text in enumerate(queries, start=1)}
     if queries_file is not None:
         if asked:
             raise InputError("Give queries or a file of queries, not both.")
         asked = load_queries(queries_file)
-    same_ids = False
+    same_ids = False  # the ids of queries that a user brings say nothing of documents
     if data is not None:
         collection = load_retrieval_data(data, split)
-        texts, titles, same_ids = collection.corpus, collection.titles, collection.protocol.exclude_same_id
-        asked = asked or collection.queries
+        texts, titles = collection.corpus, collection.titles
+        if not asked:
+            asked, same_ids = collection.queries, collection.protocol.exclude_same_id
     else:
         assert corpus is not None, "name a corpus or a data set"
         texts, titles = load_corpus(corpus)
@@ -124,6 +138,8 @@ def search_corpus(
         )
     if parquet_dir is not None:
         require_new_folder(parquet_dir)
+    if output is not None:
+        require_run_ids(asked, texts)
     with launched_processes() as processes:
         if processes.world_size > 1 and cache_dir is None:
             raise InputError("Several processes share their work through a folder: name one with --cache-dir.")
@@ -135,7 +151,7 @@ def search_corpus(
             cache_dir=cache_dir,
             index=index if processes.rank == 0 else None,
             index_parameters=index_parameters,
-            milvus=milvus if processes.rank == 0 else None,
+            milvus=milvus,
             score=score,
             force_score=force_score,
             precision=precision,
@@ -158,4 +174,6 @@ def search_corpus(
     if hybrid and asked:
         bm25 = BM25Index.build(texts, language=bm25_language).search(asked, depth, exclude_same_id=same_ids)
         run = reciprocal_rank_fusion([bm25, run], depth=k)
+    if output is not None:
+        write_run(output, run)
     return Searched(asked, run, texts, titles)

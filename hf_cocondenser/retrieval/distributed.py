@@ -29,6 +29,13 @@ class Processes:
         if self.world_size > 1:
             dist.barrier()
 
+    def decide(self, value: bool) -> bool:
+        """What the first process says, in every process."""
+        values = [value]
+        if self.world_size > 1:
+            dist.broadcast_object_list(values)
+        return values[0]
+
 
 @contextmanager
 def launched_processes() -> Iterator[Processes]:

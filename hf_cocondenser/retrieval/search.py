@@ -12,7 +12,7 @@ import numpy as np
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collection import hash_texts
-from hf_cocondenser.retrieval.distributed import cpu_threads
+from hf_cocondenser.retrieval.distributed import cpu_threads, launched_processes
 from hf_cocondenser.retrieval.embeddings import encode_corpus
 from hf_cocondenser.retrieval.encode import Encoder
 from hf_cocondenser.retrieval.index import FaissIndex
@@ -70,7 +70,8 @@ class DenseSearcher:
             cache_dir: folder for the embeddings and the index, to go on in and to use again; None keeps them in memory.
             index: FAISS factory string; None searches exactly. With `milvus`, Milvus' index type.
             index_parameters: the index's search parameters.
-            milvus: search over Milvus at this address (a path ending in .db is the embedded engine).
+            milvus: search over Milvus at this address (a path ending in .db is the embedded engine); of several processes,
+                which must all name it, the first is connected to it and can search.
             score: `dot` or `cosine`, if the caller insists; by default the retriever's own.
             force_score: allow a `score` that the retriever was not made for.
             precision: `auto`, `float32` or `bfloat16`.
@@ -85,17 +86,21 @@ class DenseSearcher:
         cosine = score_function(model, score, force=force_score) == "cosine"
         encoder = Encoder(model, precision=precision, threads=cpu_threads())
         ids = list(corpus)
+        store = None
         if milvus is not None:
-            store = MilvusIndex(
-                milvus,
-                retriever=fingerprint(model),
-                corpus=hash_texts(corpus.items()),
-                dimension=encoder.dimension,
-                cosine=cosine,
-                kind=index or "AUTOINDEX",
-            )
-            if len(store) == len(ids):
-                return cls(encoder, ids, None, cosine, store, index_parameters)
+            with launched_processes() as processes:
+                if processes.rank == 0:
+                    store = MilvusIndex(
+                        milvus,
+                        retriever=fingerprint(model),
+                        corpus=hash_texts(corpus.items()),
+                        dimension=encoder.dimension,
+                        cosine=cosine,
+                        kind=index or "AUTOINDEX",
+                    )
+                # Together: a process that went on to encode would wait for those that do not.
+                if processes.decide(store is not None and len(store) == len(ids)):
+                    return cls(encoder, ids, None, cosine, store, index_parameters)
         if cache_dir is None:
             vectors: Matrix = encoder.encode(list(corpus.values()), show_progress=show_progress)
             source = None
@@ -106,7 +111,8 @@ class DenseSearcher:
             )
             vectors, source = stored.vectors, stored.manifest
         if milvus is not None:
-            store.fill(ids, vectors, show_progress=show_progress)
+            if store is not None:
+                store.fill(ids, vectors, show_progress=show_progress)
             return cls(encoder, ids, vectors, cosine, store, index_parameters)
         if index is None:
             return cls(encoder, ids, vectors, cosine)

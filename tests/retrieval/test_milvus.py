@@ -18,6 +18,7 @@ from hf_cocondenser.retrieval.parquet import write_embeddings
 from hf_cocondenser.retrieval.runs import read_run
 from hf_cocondenser.retrieval.search import DenseSearcher, dense_search
 from hf_cocondenser.retrieval.topk import exact_top_k
+from tests.launch import torchrun
 
 
 @pytest.fixture
@@ -76,6 +77,35 @@ def test_search_over_milvus_is_the_same_search(uri, retriever, beir_folder, corp
     arguments = ["--data", str(beir_folder), "--milvus", uri, "--output", str(run_file)]
     assert main(["search", str(retriever), *arguments]) == 0
     assert len(read_run(run_file)) == 4
+
+
+FILLED = """
+import sys
+import numpy as np
+import hf_cocondenser.retrieval.search as search
+from hf_cocondenser.retrieval.answering import search_corpus
+
+class Filled:  # stands for a server, which has the whole corpus already
+    def __init__(self, uri, **options):
+        pass
+
+    def __len__(self):
+        return 7
+
+    def search(self, queries, k, **options):
+        return np.zeros((len(queries), k)), np.tile(np.arange(k), (len(queries), 1))
+
+search.MilvusIndex = Filled
+model, data, folder = sys.argv[1:]
+search_corpus(model, data=data, milvus="x.db", cache_dir=f"{folder}/cache", output=f"{folder}/run.trec", k=2)
+"""
+
+
+def test_two_processes_over_a_milvus_that_is_filled(retriever, beir_folder, tmp_path):
+    (tmp_path / "script.py").write_text(FILLED)
+    torchrun(2, [tmp_path / "script.py", retriever, beir_folder, tmp_path])
+    assert list(read_run(tmp_path / "run.trec")["q1"]) == ["d2", "d1"]
+    assert not (tmp_path / "cache").exists()  # nothing was encoded
 
 
 def test_no_server_there(uri):
