@@ -99,7 +99,16 @@ def evaluate_retriever(
         InputError: something named is not there or does not fit.
     """
     require_new_folder(output_dir, overwrite, reads=[model, cache_dir, *data])
+    if cache_dir is not None and Path(cache_dir).resolve().is_relative_to(Path(output_dir).resolve()):
+        raise InputError(
+            f"The cache '{cache_dir}' would lie in the output folder '{output_dir}', which is written anew as a whole;"
+            " name a folder beside it."
+        )
     check_measures(measures)
+    if options.bm25_language != "auto" and not (options.bm25 or options.hybrid):
+        raise InputError(
+            f"Nothing uses the language '{options.bm25_language}' of BM25 without BM25; leave it out, or add --hybrid."
+        )
     if options.depth < 1:
         raise InputError(f"The depth is {options.depth}; retrieve at least one document for each query.")
     if options.index_parameters is not None and options.index is None:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from hf_cocondenser.cli.main import main
+from hf_cocondenser.retrieval.answering import search_corpus
 from hf_cocondenser.retrieval.runs import read_run
 from tests.launch import torchrun
 
@@ -65,12 +66,46 @@ def test_search_refuses_first_what_would_come_to_nothing(retriever, beir_folder,
         (["--output", str(tmp_path / "nowhere" / "run.trec")], "there is no folder"),
         (["--output", str(tmp_path)], "is a folder"),
         (["--index-parameters", "nprobe=4"], "name an index too"),
+        (["--split", "dev"], "Nothing uses the split 'dev' without a judged collection"),
+        (["--bm25-language", "german"], "Nothing uses the language 'german' of BM25 without BM25"),
     ):
         assert main([*command, *extra, "--cache-dir", str(tmp_path / "cache")]) == 2
         assert words in capsys.readouterr().err and not (tmp_path / "cache").exists()
     evaluate = ["evaluate", str(retriever), "--data", str(beir_folder), "--output-dir", str(tmp_path / "out")]
-    assert main([*evaluate, "--index-parameters", "nprobe=4"]) == 2
-    assert "name an index too" in capsys.readouterr().err
+    for extra, words in (
+        (["--index-parameters", "nprobe=4"], "name an index too"),
+        (["--no-bm25", "--bm25-language", "german"], "Nothing uses the language 'german'"),
+        (["--cache-dir", str(tmp_path / "out" / "cache")], "would lie in the output folder"),
+        (["--cache-dir", str(tmp_path / "out"), "--overwrite"], "would lie in the output folder"),
+    ):
+        assert main([*evaluate, *extra]) == 2
+        assert words in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_ids_that_no_run_can_hold_are_refused_before_the_search(retriever, write_beir, tmp_path, capsys):
+    folder = write_beir(tmp_path / "blank", corpus={"d 1": ("", "whales")})
+    command = ["search", str(retriever), "--corpus", str(folder), "--query", "whales"]
+    output = ["--cache-dir", str(tmp_path / "cache"), "--output", str(tmp_path / "run.trec")]
+    assert main([*command, *output]) == 2
+    assert "'d 1' is empty or holds white space" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "run.trec").exists()
+    assert main(command) == 0  # to be read, they are fine
+
+
+def test_only_the_data_sets_own_queries_are_documents(retriever, write_beir, tmp_path):
+    texts = {"1": "which whales sing", "2": "what is bread", "3": "what sings"}
+    folder = write_beir(
+        tmp_path / "quora",
+        corpus={name: ("", text) for name, text in texts.items()},
+        queries=texts,
+        qrels=[("1", "3", 1)],
+    )
+    (tmp_path / "typed.txt").write_text("which whales sing\n")
+    typed = {"queries_file": tmp_path / "typed.txt"}
+    for options, found in (({}, {"2", "3"}), ({"queries": ["sing \udcff"]}, set(texts)), (typed, set(texts))):
+        searched = search_corpus(retriever, data=folder, hybrid=True, **options)
+        assert set(searched.run["1"]) == found
+    assert search_corpus(retriever, folder, queries=["sing \udcff"]).queries == {"1": "sing \ufffd"}
 
 
 def test_search_a_judged_collection_and_compare(retriever, beir_folder, tmp_path, capsys):
