@@ -58,11 +58,15 @@ class TimedSchedule(TrainerCallback):
         progress = self.progress(step)
         return max(FINAL_RATE, min((progress + 0.2 * WARMUP) / (1.2 * WARMUP), (1 - progress) / (1 - WARMUP)))
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, lr_scheduler: Any = None, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, optimizer: Any = None, lr_scheduler: Any = None, **kwargs: Any
+    ) -> None:
         """Take over the scheduler's rates and start the clock."""
         self._started = time.perf_counter()
         state.logging_steps = LOGGING_STEPS
         lr_scheduler.lr_lambdas = [self.rate] * len(lr_scheduler.lr_lambdas)
+        for group, peak in zip(optimizer.param_groups, lr_scheduler.base_lrs, strict=True):
+            group["lr"] = peak * self.rate(0)  # still 0, where the scheduler's own warm-up began
         layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
         self._bar = tqdm(total=1.0, desc=self.description, bar_format=layout, disable=None)
 
