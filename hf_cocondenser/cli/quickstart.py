@@ -52,6 +52,8 @@ def run(args: QuickstartArguments) -> None:
         name, equals, checkpoint = entry.partition("=")
         if not (name and equals and checkpoint):
             raise InputError(f"--beside {entry}: write NAME=CHECKPOINT, such as twin=runs/mlm.")
+        if name in beside:
+            raise InputError(f"--beside {entry}: the name '{name}' is given twice.")
         beside[name] = checkpoint
     run_quickstart(
         args.output_dir,

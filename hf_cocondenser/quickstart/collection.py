@@ -57,7 +57,7 @@ def write_collection(entries: Sequence[Entry], output_dir: str | Path, seed: int
     A query that asks for several texts, or that stands word for word in its text, is left out; the text stays.
 
     Raises:
-        InputError: too few queries remain to train on and to hold out.
+        InputError: too few queries remain to train on and to hold out, or those of the smallest documents are too many.
     """
     queries = _askable(entries)
     if len(queries) < FEWEST_QUERIES:
@@ -67,6 +67,11 @@ def write_collection(entries: Sequence[Entry], output_dir: str | Path, seed: int
         )
     splits = split_groups(Counter(entry.group for entry in queries), seed)
     counts = Counter(splits[entry.group] for entry in queries)
+    if not counts["test"]:
+        raise InputError(
+            f"The {len(queries)} queries come from {len(splits)} documents, none of them small enough to be held out for "
+            "the test: give more documents, or split long ones."
+        )
     report = {"documents": len(entries), "groups": len(splits)} | {
         f"{split}_queries": counts[split] for split in SPLITS
     }
@@ -75,7 +80,7 @@ def write_collection(entries: Sequence[Entry], output_dir: str | Path, seed: int
         _write_jsonl(folder / "documents.jsonl", _documents(entries))
         _write_jsonl(folder / "queries.jsonl", ({"_id": query_id(e), "text": e.query} for e in queries))
         (folder / "qrels").mkdir()
-        for split in SPLITS:
+        for split in counts:  # where no group is small enough for dev, fine-tuning on this folder holds out its own
             rows = [f"{query_id(e)}\t{e.id}\t1\n" for e in queries if splits[e.group] == split]
             (folder / "qrels" / f"{split}.tsv").write_text(
                 "".join(["query-id\tcorpus-id\tscore\n", *rows]), encoding="utf-8"

@@ -24,6 +24,7 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import require_new_folder, write_json, write_text
 from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.hub.export import save_retriever
+from hf_cocondenser.pretraining_checks import require_seed
 from hf_cocondenser.quickstart.corpus import build_collection
 from hf_cocondenser.quickstart.evaluation import Figures, Result, difference, measure
 from hf_cocondenser.quickstart.initial import save_initial_checkpoint, save_random_weights
@@ -51,7 +52,7 @@ TUNING_SLACK, SEARCH_SLACK = 1.1, 1.4
 MINING_SLACK = 2.0  # searches; what mining takes, beside the search of the test queries
 UNTRAINED, PRETRAINED = "untrained start", "pre-trained, no labels"
 TUNED_ONLY, BOTH = "fine-tuned, not pre-trained", "fine-tuned, pre-trained"
-RANDOM, FUSED = "random weights", "BM25 + dense, fused"
+RANDOM, ADAPTED, FUSED = "random weights", "{} adapted", "BM25 + dense, fused"
 NO_LABELS, TUNED, SECOND_ROUND = "{}, no labels", "{}, fine-tuned", "{}, second round"
 DEMO = {
     "1": "read a table from a csv file",
@@ -84,7 +85,8 @@ def run_quickstart(
         What results.json holds: `table`, `differences`, `trainings`, `collection`, `seconds`.
 
     Raises:
-        InputError: the documents or a model cannot be used, the folder is there already, or the time is too short.
+        InputError: the documents or a model cannot be used, the folder is there already, a name or the seed cannot be
+            used, or the time is too short.
     """
     minutes = default_minutes() if minutes is None else minutes
     if minutes < SHORTEST_MINUTES:
@@ -93,9 +95,16 @@ def run_quickstart(
         raise InputError(
             "Other checkpoints can only stand beside pre-trained weights, not beside training from scratch."
         )
+    require_seed(seed)
+    own = Path(str(model)).name
+    taken = {_file_name(name) for name in (RANDOM, own, ADAPTED.format(own))}
     for name in beside or {}:
-        if name in (RANDOM, Path(str(model)).name) or not re.fullmatch(r"[\w .-]+", name):
-            raise InputError(f"'{name}' cannot stand beside '{model}': give it a name of its own, letters and digits.")
+        if _file_name(name) in taken or not re.fullmatch(r"[\w .-]+", name):
+            raise InputError(
+                f"'{name}' cannot stand beside '{model}': give it a name of its own, letters and digits (a space and a "
+                "hyphen are one in its folder's)."
+            )
+        taken.add(_file_name(name))
     for checkpoint in [model, *(beside or {}).values()]:
         if checkpoint is not None:
             load_tokenizer(checkpoint)  # one that is not there shows at once
@@ -113,6 +122,11 @@ def _removed_on_failure(folder: Path) -> Iterator[None]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _file_name(name: str) -> str:
+    """What the files of a line of the table are called."""
+    return "-".join(name.replace(",", "").split())
 
 
 def _differences(*pairs: tuple[Result, Result]) -> dict[str, Figures]:
@@ -193,7 +207,7 @@ class Road:
         rest = 2 * TUNING_SLACK * tuning.seconds + (3 + MINING_SLACK) * searching
         adapted = self._pretrain(start, self.left() - rest)
         encoder = save_retriever(adapted, self.folder / "encoder", max_length=length)
-        name = f"{name} adapted"
+        name = ADAPTED.format(name)
         self._search(NO_LABELS.format(name), load_retriever(encoder))
         limit = TUNING_SLACK * tuning.seconds
         first, search = self._tune_and_search(encoder, TUNED.format(name), limit, tuning.steps)
@@ -254,7 +268,7 @@ class Road:
     def _tune_and_search(
         self, start: str | Path, name: str, seconds: float, steps: int | None = None, mined: Pool | None = None
     ) -> tuple[Result, DenseSearcher]:
-        folder = self.folder / "finetuning" / name.replace(",", "").replace(" ", "-")
+        folder = self.folder / "finetuning" / _file_name(name)
         self.finetunings[name], model = self.tuner.run(start, folder, name, max(seconds, 1.0), steps, mined)
         return self._search(name, model)
 
@@ -266,7 +280,7 @@ class Road:
         """Measure a run on the held-out queries and keep it."""
         result = measure(name, self.test, run)
         (self.folder / "runs").mkdir(exist_ok=True)
-        write_run(self.folder / "runs" / f"{'-'.join(name.replace(',', '').split())}.trec", run)
+        write_run(self.folder / "runs" / f"{_file_name(name)}.trec", run)
         logger.info("%s: %s", name, ", ".join(f"{m} {figure['mean']:.3f}" for m, figure in result.figures.items()))
         self.results.append(result)
         return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,21 @@ def test_collection_is_a_beir_folder_without_leaks(tmp_path: Path) -> None:
     again = write_collection([*given, leaking, *twins], tmp_path / "again", seed=5)
     assert again == report
     assert read_qrels(tmp_path / "again", "test") == read_qrels(folder, "test")
+
+
+def test_few_long_documents_give_no_test_queries(tmp_path: Path) -> None:
+    few = [replace(entry, group=f"document{i % 3}") for i, entry in enumerate(entries(120))]
+    with pytest.raises(InputError, match=r"120 queries come from 3 documents, .* or split long ones"):
+        write_collection(few, tmp_path / "collection")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_empty_dev_split_is_left(tmp_path: Path) -> None:
+    """Of 60 queries 6 may be tested on, and 3 chosen by; each document here has 5."""
+    given = [replace(entry, group=f"document{i % 12}") for i, entry in enumerate(entries(60))]
+    report = write_collection(given, tmp_path / "collection")
+    assert (report["train_queries"], report["dev_queries"], report["test_queries"]) == (55, 0, 5)
+    assert sorted(path.name for path in (tmp_path / "collection" / "qrels").iterdir()) == ["test.tsv", "train.tsv"]
 
 
 def test_too_small_a_corpus_is_refused(tmp_path: Path) -> None:
