@@ -86,13 +86,13 @@ def _histogram(lengths: Iterable[np.ndarray]) -> dict[str, int]:
 
 
 def measure_leak(folder: Path, manifest: dict[str, Any]) -> None:
-    """Add to the manifest how many pairs an epoch has, and how well lengths alone would tell siblings.
+    """Add to the manifest how many pairs an epoch of training has, and how well lengths alone would tell siblings.
 
     Raises:
         InputError: there are no pairs.
     """
     recipe = manifest["recipe"]
-    spans = SpanDataset(folder, pairs=True, seed=recipe["seed"], max_length=recipe["target_tokens"] + 2, split="all")
+    spans = SpanDataset(folder, pairs=True, seed=recipe["seed"], max_length=recipe["target_tokens"] + 2)
     sample = np.unique(np.linspace(0, len(spans) - 1, min(len(spans), _LEAK_SAMPLE)).astype(np.int64))
     manifest["counts"]["pairs_per_epoch"] = len(spans)
     manifest["length_leak"] = length_leak(spans.draw_pairs(sample)[2])
