@@ -27,10 +27,11 @@ import numpy as np
 from hf_cocondenser.cli.command import parse
 from hf_cocondenser.cli.finetune import COMMAND
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import read_json, write_json, write_text
+from hf_cocondenser.files import output_folder, read_json, write_json, write_text
 from hf_cocondenser.finetuning.config import settings
-from hf_cocondenser.finetuning.dev import sample_dev
-from hf_cocondenser.finetuning.publishing import file_hash
+from hf_cocondenser.finetuning.dev import hold_out, sample_dev
+from hf_cocondenser.finetuning.finetune import dev_split
+from hf_cocondenser.finetuning.hashes import file_hash
 from hf_cocondenser.finetuning.starting_point import load_starting_point
 from hf_cocondenser.finetuning.steps import STEPS
 from hf_cocondenser.finetuning.training import RETRIEVER
@@ -101,8 +102,8 @@ class Study:
         _, _, self.config, self.mining, self.pairs = parse("finetune", COMMAND, flags)
         self.folder: Path = options.output_dir
         self.folder.mkdir(parents=True, exist_ok=True)
-        train = load_retrieval_data(options.data, "train")
-        self.labelled = len(relevant_documents(train.qrels))
+        self.train_data = load_retrieval_data(options.data, "train")
+        self.holds_out = bool(self.config.evaluations) and dev_split(options.data, self.train_data) is None
         self.data_sets: dict[str, RetrievalData] = {}
         for source in options.evaluate_on:
             data = load_retrieval_data(source, options.split)
@@ -184,12 +185,19 @@ class Study:
             with tempfile.TemporaryDirectory() as temporary:
                 load_starting_point(checkpoint, Path(temporary), self.config).save_pretrained(str(folder))
             return
-        share = 1.0 if labels == ALL else min(1.0, int(labels) / self.labelled)
+        share = 1.0 if labels == ALL else min(1.0, int(labels) / self.labelled(seed))
         command = [sys.executable, "-m", "hf_cocondenser", "finetune", str(checkpoint), "--data", self.options.data]
         command += ["--output-dir", str(folder), "--seed", str(seed), "--train-share", repr(share), *self.finetuning]
         logger.info("%s", " ".join(command))
         if subprocess.run(command, check=False).returncode:
             raise SystemExit(f"The fine-tuning of '{folder}' failed; see above.")
+
+    def labelled(self, seed: int) -> int:
+        """Training queries that a fine-tuning has, without those that it holds out where the data has no dev split."""
+        train = self.train_data
+        if self.holds_out:
+            train, _ = hold_out(train, self.config.dev_share, self.config.dev_queries, seed)
+        return len(relevant_documents(train.qrels))
 
     def measure(self, name: str, retriever: Path) -> Values:
         """Values of a retriever on every data set."""
@@ -212,10 +220,11 @@ class Study:
     def fresh(self, seed: int) -> Path:
         """Random weights in the shape of another start, with its tokenizer."""
         folder = self.folder / "random" / f"{self.options.shape_of}-{seed}"
-        if not (folder / "config.json").is_file():
+        if not any(folder.glob("*.safetensors")):
             if self.options.shape_of not in self.starts:
                 raise InputError("'random' needs --shape-of NAME, the start whose shape and tokenizer it has.")
-            save_random_weights(self.starts[self.options.shape_of], folder, seed)
+            with output_folder(folder, overwrite=True) as whole:
+                save_random_weights(self.starts[self.options.shape_of], whole, seed)
         return folder
 
     def measured(self, name: str, search: Callable[[RetrievalData], Run]) -> Values:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,23 @@ def test_cells_are_trained_measured_and_kept(command, tmp_path):
     main([*command, "--labels", "none", "8", "--", *FLAGS])  # nothing is trained again
     assert [path.stat().st_mtime_ns for path in retrievers] == written
     assert (tmp_path / "out" / "table.md").read_text("utf-8") == table
+
+
+def test_labels_are_counted_after_the_held_out_queries(command, tmp_path):
+    (tmp_path / "data" / "qrels" / "dev.tsv").unlink()
+    command.remove("random")
+    main([*command, "--labels", "8", "--", *FLAGS, "--evaluations", "1", "--rounds", "1"])
+    record = json.loads((tmp_path / "out" / "cells" / "toy-8-1" / "finetuning.json").read_text("utf-8"))
+    assert record["dev"]["queries"] > 0 and record["data"]["training_queries"] == 8
+
+
+def test_random_weights_that_a_kill_cut_short_are_drawn_again(command, tmp_path):
+    folder = tmp_path / "out" / "random" / "toy-1"
+    folder.mkdir(parents=True)
+    shutil.copy(tmp_path / "toy" / "config.json", folder)
+    main([*command, "--labels", "none", "--", *FLAGS])
+    assert (folder / "model.safetensors").is_file()
+    assert [path.name for path in folder.parent.iterdir()] == ["toy-1"]
 
 
 def test_a_cell_of_other_settings_is_refused(command, tmp_path):
