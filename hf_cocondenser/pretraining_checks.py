@@ -139,10 +139,11 @@ def finished_in(trainer: CondenserTrainer, output: Path, last: str | None) -> Pa
     """Where the weights of a run are that has taken all its steps; Trainer would take one more of it.
 
     Returns:
-        The output folder, if the run left its record there; the last checkpoint, if it was killed before; else None.
+        The output folder, if the run left its weights and record there; the last checkpoint, if it was killed before; else None.
     """
     steps = _steps(trainer)
-    if (output / PRETRAINING).is_file() and read_json(output / PRETRAINING)["steps"] >= steps:
+    is_whole = (output / PRETRAINING).is_file() and any(output.glob("model*.safetensors"))
+    if is_whole and read_json(output / PRETRAINING)["steps"] >= steps:
         return output
     if last is not None and read_json(Path(last) / TRAINER_STATE_NAME)["global_step"] >= steps:
         return Path(last)
