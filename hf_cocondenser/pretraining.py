@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from transformers import AutoConfig, BertConfig, PreTrainedConfig, PreTrainedTok
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import IntervalStrategy
-from transformers.utils import cached_file
 
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.data.collator import CondenserCollator
@@ -22,12 +21,12 @@ from hf_cocondenser.data.store import SpanStore, read_manifest
 from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER, load_tokenizer
 from hf_cocondenser.dropout import set_dropout
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import absolute_if_there, read_json, require_new_folder, write_json
+from hf_cocondenser.files import require_new_folder, write_json
 from hf_cocondenser.hub.export import usable_positions
-from hf_cocondenser.hub.loading import CONDENSER_FOLDER, condenser_place
+from hf_cocondenser.hub.loading import condenser_place
 from hf_cocondenser.hub.records import PRETRAINING as RECORD
 from hf_cocondenser.latent_start import start_from_documents
-from hf_cocondenser.loading import loading, out_of_reach, refuse_classifier
+from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.pretraining_checks import (
     RUN,
@@ -39,6 +38,7 @@ from hf_cocondenser.pretraining_checks import (
     resumed_from,
     run_identity,
 )
+from hf_cocondenser.pretraining_record import HEAD, record_of, run_record, scale_like
 from hf_cocondenser.progress import fit_to_output
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.trainer import CondenserTrainer
@@ -47,7 +47,6 @@ from hf_cocondenser.training_args import CondenserTrainingArguments
 logger = logging.getLogger(__name__)
 
 _NEW_BERT = re.compile(r"bert:(\d+)x(\d+)")
-_HEAD = ("n_head_layers", "skip_from", "late_mlm")
 
 
 @dataclass
@@ -108,7 +107,7 @@ def load_model(
     if attention is None and bf16 and (use_cpu or not torch.accelerator.is_available()):
         attention = "eager"  # sdpa's bf16 backward pass is slower on CPUs, its float32 one faster: benchmarks/NOTES.md
     kwargs: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
-    head = {name: value for name in _HEAD if (value := getattr(options, name)) is not None}
+    head = {name: value for name in HEAD if (value := getattr(options, name)) is not None}
     if fresh is not None:
         model = CondenserForPreTraining._from_config(CondenserConfig(fresh, **head), **kwargs)
     else:
@@ -232,7 +231,7 @@ def pretrain(
         require_same_run(output, identity)
     tokenizer = load_tokenizer(Path(spans) / TOKENIZER_FOLDER)
     pairs = args.stage == "cocondenser"
-    earlier = _record_of(start)
+    earlier = None if is_fresh_bert(start) else record_of(start)
     scale_like(earlier, args)
     train = SpanDataset(spans, pairs=pairs, seed=args.seed, max_length=options.max_length)
     held_out = None
@@ -273,7 +272,7 @@ def pretrain(
     trainer.save_model()
     trainer.save_state()
     if trainer.is_world_process_zero():
-        write_json(output / RECORD, _record(start, earlier, spans, manifest, options, trainer))
+        write_json(output / RECORD, run_record(start, earlier, spans, manifest, options, trainer))
         logger.info("The pre-training checkpoint is in '%s'.", output)
     return trainer
 
@@ -284,70 +283,3 @@ def _take_up(trainer: CondenserTrainer, folder: Path) -> None:
     best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
     is_last = folder != Path(trainer.args.output_dir)
     trainer._load_from_checkpoint(best if best and is_last else str(folder))
-
-
-def _record_of(start: str | Path) -> dict[str, Any] | None:
-    """What the pre-training that made a checkpoint left beside it, here or on the Hub; None where there is nothing."""
-    place = checkpoint_path(start)
-    if is_fresh_bert(start) or Path(place).is_file() or out_of_reach(place):
-        return None
-    for subfolder in ("", CONDENSER_FOLDER):  # a published repository has its Condenser there
-        try:
-            found = cached_file(place, RECORD, subfolder=subfolder)
-        except OSError:
-            continue
-        record = read_json(Path(found))
-        # a file of that name may be somebody else's
-        return record if isinstance(record, dict) and {"stage", "optimisation"} <= record.keys() else None
-    return None
-
-
-def scale_like(earlier: dict[str, Any] | None, args: CondenserTrainingArguments) -> None:
-    """Leave the contrast as the coCondenser was trained with that is continued: its vectors are of a size for it."""
-    own = earlier["optimisation"] if earlier and earlier["stage"] == "cocondenser" else {}
-    normalized = own.get("normalize", False)
-    if args.normalize is None:
-        args.normalize = normalized
-    if args.temperature is None:
-        args.temperature = own.get("temperature", 1.0) if args.normalize == normalized else 1.0
-
-
-def _record(
-    start: str | Path,
-    earlier: dict[str, Any] | None,
-    spans: str | Path,
-    manifest: dict[str, Any],
-    options: ModelOptions,
-    trainer: CondenserTrainer,
-) -> dict[str, Any]:
-    """What a model card needs to know of this run."""
-    args, state = trainer.args, trainer.state
-    return {
-        "start": absolute_if_there(start),
-        "stage": args.stage,
-        "spans": {"folder": str(spans), **manifest},
-        "options": asdict(options) | {name: getattr(trainer.model.config, name) for name in _HEAD},
-        "optimisation": {
-            name: getattr(args, name)
-            for name in (
-                "learning_rate",
-                "warmup_steps",
-                "weight_decay",
-                "per_device_train_batch_size",
-                "world_size",
-                "gradient_accumulation_steps",
-                "grad_cache",
-                "temperature",
-                "normalize",
-                "bf16",
-                "fp16",
-                "seed",
-            )
-        },
-        "steps": state.global_step,
-        "epochs": state.epoch,
-        "tokens": trainer.tokens_seen,
-        "device": str(args.device),
-        "log": state.log_history,
-        "earlier_stage": earlier,
-    }

@@ -24,7 +24,8 @@ from hf_cocondenser.data.documents import FEATURES
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
-from hf_cocondenser.pretraining import ModelOptions, pretrain, scale_like
+from hf_cocondenser.pretraining import ModelOptions, pretrain
+from hf_cocondenser.pretraining_record import scale_like
 from hf_cocondenser.training_args import CondenserTrainingArguments
 from tests.launch import ROOT, torchrun
 

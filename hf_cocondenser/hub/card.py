@@ -109,8 +109,9 @@ def is_edited(path: Path) -> bool:
     """Whether a card is there that is not, word for word, one that `render_card` wrote."""
     if not path.is_file():
         return False
-    text, mark, _ = path.read_text(encoding="utf-8").rpartition(_MARK)
-    return not mark or path.read_text(encoding="utf-8") != f"{text}{_mark(text)}"
+    card = path.read_text(encoding="utf-8")
+    text = card.rpartition(_MARK)[0]
+    return card != f"{text}{_mark(text)}"
 
 
 def _mark(text: str) -> str:

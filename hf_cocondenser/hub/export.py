@@ -68,7 +68,7 @@ def save_retriever(
     encoder = model.get_backbone()
     require_fitting(own_tokenizer, encoder)
     limit = usable_positions(encoder)
-    max_length = min(limit, _LONGEST_BY_DEFAULT) if max_length is None else max_length
+    max_length = usual_length(encoder) if max_length is None else max_length
     if not 3 <= max_length <= limit:
         raise InputError(f"max_length is {max_length}; the encoder takes from 3 to {limit} tokens.")
     with output_folder(output_dir, overwrite) as folder:
@@ -121,6 +121,11 @@ def usable_positions(encoder: PreTrainedModel) -> int:
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             return positions - module.padding_idx - 1
     return positions
+
+
+def usual_length(encoder: PreTrainedModel) -> int:
+    """Tokens per text of a retriever of which nobody said otherwise."""
+    return min(usable_positions(encoder), _LONGEST_BY_DEFAULT)
 
 
 def _load(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hf_cocondenser.data.tokenizer import tokenizer_hash
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import read_json
-from hf_cocondenser.hub.export import usable_positions
+from hf_cocondenser.hub.export import usual_length
 from hf_cocondenser.loading import loading, refuse_classifier
 from hf_cocondenser.retrieval.protocols import DEFAULT, Protocol
 from hf_cocondenser.shipped import checkpoint_path
@@ -60,7 +60,7 @@ def _shipped_retriever(checkpoint: Path, device: str | None) -> SentenceTransfor
 
     transformer = Transformer(str(checkpoint), model_kwargs={"dtype": torch.float32})
     encoder = transformer.model = transformer.model.get_backbone()
-    transformer.max_seq_length = min(usable_positions(encoder), 512)
+    transformer.max_seq_length = usual_length(encoder)
     return SentenceTransformer(
         modules=[transformer, Pooling(encoder.config.hidden_size, "cls")], similarity_fn_name="dot", device=device
     )
