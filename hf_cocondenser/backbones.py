@@ -106,7 +106,10 @@ def take_mlm_head(masked_lm: PreTrainedModel) -> tuple[nn.Module, dict[str, str]
         if name != prefix:
             head.add_module(name, child)
     tied = {}
+    there = {name for name, _ in masked_lm.named_parameters(remove_duplicate=False)}
     for target, source in (masked_lm._tied_weights_keys or {}).items():
+        if target not in there:  # transformers 5.17's DeBERTa-v2 names one that does not exist
+            continue
         inside = source.startswith(f"{prefix}.")
         source = f"condenser.backbone.{source.removeprefix(f'{prefix}.')}" if inside else f"mlm_head.{source}"
         tied[f"mlm_head.{target}"] = source

@@ -158,7 +158,7 @@ def _fresh_config(start: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedC
     elif start.endswith(".json") and Path(start).is_file():
         try:
             config = AutoConfig.from_pretrained(start)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:  # TypeError: a list, in transformers 5.17
             raise InputError(
                 f"The configuration '{start}' cannot be used: {' '.join(str(error).split())[:200]}"
             ) from None

@@ -16,6 +16,7 @@ from hf_cocondenser.finetuning.estimate import log_estimates
 from hf_cocondenser.finetuning.fresh_t5 import is_fresh_t5
 from hf_cocondenser.finetuning.hashes import data_hashes
 from hf_cocondenser.finetuning.job import FinetuningJob
+from hf_cocondenser.finetuning.lora import require_peft
 from hf_cocondenser.finetuning.publishing import publish
 from hf_cocondenser.finetuning.steps import STEPS, make_steps, processes
 from hf_cocondenser.finetuning.training import RETRIEVER
@@ -67,6 +68,8 @@ def finetune(
     """
     config, mining, pairs = config or FinetuneConfig(), mining or MiningConfig(), pairs or PairsConfig()
     require_used(config, mining)
+    if config.lora_rank:
+        require_peft()
     if not is_fresh_t5(checkpoint):
         require_within_reach("The checkpoint", checkpoint)
     if mining.cross_encoder and not mining.trains_judge:

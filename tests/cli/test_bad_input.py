@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -65,8 +66,11 @@ def refused(capfd: pytest.CaptureFixture[str], *argv: object) -> str:
     "content, said",
     [
         (b"", "is empty"),
-        (b'{"text": "a"}\n{"text": ["b"]}\n{"text": 7}\n', "other things than text"),
-        ('{"text": "caf\xe9"}\n'.encode("latin-1"), "cannot be read ('utf-8'"),
+        (
+            b'{"text": "a"}\n{"text": ["b"]}\n{"text": 7}\n',
+            "other things than text|cannot be read as json",
+        ),  # datasets 5, 4
+        ('{"text": "caf\xe9"}\n'.encode("latin-1"), r"cannot be read \('utf-8'"),
         (b'{"text": "a"}\n{"text": \n', "line 2 is not valid JSON"),
         (b'{"name": "a"}\n', "name the one with the text"),
     ],
@@ -78,7 +82,7 @@ def test_documents_that_cannot_be_read(made, tmp_path, capfd, content, said, str
     source.write_bytes(content)
     flags = ["--streaming"] if streaming else []
     command = ("prepare", source, "--tokenizer", made / "spans", "--output-dir", tmp_path / "out")
-    assert said in refused(capfd, *command, *flags)
+    assert re.search(said, refused(capfd, *command, *flags))
     assert [path.name for path in tmp_path.iterdir()] == ["source.jsonl"]
 
 

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning import lora
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
 from hf_cocondenser.finetuning.dev import DevEvaluator
 from hf_cocondenser.finetuning.finetune import dev_split, finetune
@@ -264,6 +265,14 @@ def test_lora_is_merged_and_gone(backbone_folder: Path, collection: Path, tmp_pa
     )
     difference = after["encoder.layer.0.output.dense.weight"] - before["encoder.layer.0.output.dense.weight"]
     assert torch.linalg.matrix_rank(difference, atol=1e-5) <= 2
+
+
+def test_lora_refuses_a_peft_that_loses_adapters(backbone_folder, collection, tmp_path, monkeypatch):
+    monkeypatch.setattr(lora, "version", lambda name: "0.19.1")
+    config = FinetuneConfig(**{**CONFIG, "lora_rank": 2})
+    with pytest.raises(InputError, match=r"LoRA needs peft 0.20 or newer, not 0.19.1"):
+        finetune(backbone_folder, collection, tmp_path / "out", config, MiningConfig(**MINING))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_condenser_checkpoint_is_exported_first(backbone_folder: Path, collection: Path, tmp_path: Path):

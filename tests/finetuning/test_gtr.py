@@ -31,6 +31,7 @@ from hf_cocondenser.finetuning.training import optimizer, require_fitting_precis
 from hf_cocondenser.retrieval.encode import encode_texts
 from hf_cocondenser.retrieval.protocols import PROTOCOLS, find_protocol
 from hf_cocondenser.retrieval.retriever import protocol_lengths
+from tests.finetuning import tolerance
 from tests.launch import torchrun
 
 SMALL = {
@@ -167,7 +168,7 @@ def test_the_loss_is_the_equations(t5_folder: Path, tmp_path: Path, negatives: i
         assert value.item() == pytest.approx(expected, rel=1e-10)
         results.append({name: p.grad.clone() for name, p in model.named_parameters()})
     for name, gradient in results[0].items():
-        torch.testing.assert_close(gradient, results[1][name], rtol=1e-8, atol=1e-12)
+        torch.testing.assert_close(gradient, results[1][name], **tolerance.cached(1e-8))
     assert results[0]["2.linear.weight"].abs().max() > 0
 
 

@@ -14,6 +14,7 @@ from sentence_transformers.util import cos_sim, dot_score
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss, contains, split_labels
+from tests.finetuning import tolerance
 from tests.launch import torchrun
 
 
@@ -73,7 +74,7 @@ def test_equals_sentence_transformers_when_nothing_is_masked(
         assert value == pytest.approx(expected, abs=1e-12)
         assert found.keys() == expected_gradients.keys()
         for name, gradient in found.items():
-            torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(gradient, expected_gradients[name], **tolerance.cached(1e-9))
 
 
 def test_gradient_cache_equals_no_cache_with_dropout_and_token_budget(make_retriever):
@@ -88,7 +89,7 @@ def test_gradient_cache_equals_no_cache_with_dropout_and_token_budget(make_retri
     ]
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-12)
     for name, gradient in results[0][1].items():
-        torch.testing.assert_close(gradient, results[1][1][name], rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(gradient, results[1][1][name], **tolerance.cached(1e-9))
     assert max(gradient.abs().max() for gradient in results[0][1].values()) > 1e-3
 
 
