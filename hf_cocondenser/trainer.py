@@ -19,6 +19,7 @@ from hf_cocondenser.grad_cache import GradCache, draw_seeds
 from hf_cocondenser.losses import SpanContrast, span_contrastive_loss
 from hf_cocondenser.memory import release_free_memory
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
+from hf_cocondenser.process_group import leave_process_group
 from hf_cocondenser.training_args import CondenserTrainingArguments
 
 logger = logging.get_logger(__name__)
@@ -261,17 +262,13 @@ class CondenserTrainer(Trainer):
         return next((entry["tokens"] for entry in reversed(self.state.log_history) if "tokens" in entry), 0)
 
     def leave_process_group(self) -> None:
-        """Call last in every script: let all ranks arrive, then end the process group in an order that cannot hang.
-
-        DDP's reducer, destroyed while it holds the last reference to a gloo group, waits with Python's lock for a
-        thread that needs this lock to drop its last tensors. So those go first, and the reducer before the group.
-        """
+        """Call last in every script: let all ranks arrive, let DDP's reducer go, then end the process group."""
         if not dist.is_initialized():
             return
         self.accelerator.wait_for_everyone()
         self.model_wrapped = self.model
         self.accelerator.free_memory()
-        time.sleep(0.1)  # gives up Python's lock
+        leave_process_group()
         self.accelerator.end_training()
 
     def _encode(self, chunk: Batch) -> Tensor:

@@ -8,7 +8,6 @@ from hf_cocondenser.adaptation import AdaptConfig, adapt
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.data.documents import load_documents
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
-from hf_cocondenser.finetuning.steps import processes
 
 
 @dataclass
@@ -46,7 +45,6 @@ def run(
         name=name,
         overwrite=arguments.overwrite,
     )
-    processes().destroy_process_group()
 
 
 COMMAND = Command(

@@ -38,12 +38,10 @@ def run(
 ) -> None:
     """Fine-tune `checkpoint`."""
     from hf_cocondenser.finetuning.finetune import finetune
-    from hf_cocondenser.finetuning.steps import processes
 
     if arguments.data is None and pairs.stages != "pretrain":
         raise InputError("the following arguments are required: --data (or --stages pretrain, with --pairs).")
     finetune(checkpoint, arguments.data, arguments.output_dir, config, mining, pairs, overwrite=arguments.overwrite)
-    processes().destroy_process_group()  # processes that leave without it abort now and then
 
 
 COMMAND = Command(

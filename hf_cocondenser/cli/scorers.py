@@ -23,7 +23,6 @@ class ScorersArguments:
 
 def run(checkpoint: str, arguments: ScorersArguments, config: ScorersConfig) -> None:
     """Compare scorers on top of `checkpoint`."""
-    from hf_cocondenser.finetuning.steps import processes
     from hf_cocondenser.scorers.compare import compare_scorers
 
     report = compare_scorers(
@@ -34,7 +33,6 @@ def run(checkpoint: str, arguments: ScorersArguments, config: ScorersConfig) -> 
         split=arguments.split,
         overwrite=arguments.overwrite,
     )
-    processes().destroy_process_group()
     sys.stdout.write(report)
 
 

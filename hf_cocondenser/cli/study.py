@@ -40,7 +40,6 @@ def run(
     )
     if processes().is_main_process:
         sys.stdout.write(f"{report}\nWritten to {Path(arguments.output_dir) / 'report.md'}\n")
-    processes().destroy_process_group()
 
 
 COMMAND = Command(

@@ -11,6 +11,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from hf_cocondenser.process_group import leave_process_group
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -55,7 +57,7 @@ def launched_processes() -> Iterator[Processes]:
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
-        dist.destroy_process_group()
+        leave_process_group()
 
 
 def local_device() -> str | None:

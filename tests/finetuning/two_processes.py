@@ -14,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 from torch.nn.parallel import DistributedDataParallel
 
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
+from hf_cocondenser.process_group import leave_process_group
 
 
 def main(folder: Path, temperature: float, wanted: list[str], variants: list[str]) -> None:
@@ -46,7 +47,8 @@ def main(folder: Path, temperature: float, wanted: list[str], variants: list[str
     if rank == 0:
         (folder / f"{world}.json").write_text(json.dumps(results))
     dist.barrier()
-    dist.destroy_process_group()
+    del wrapped, loss  # they hold DDP's reducer
+    leave_process_group()
 
 
 if __name__ == "__main__":
