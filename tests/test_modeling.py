@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from importlib.metadata import version
 
 import pytest
 import torch
-from packaging.version import Version
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForPreTraining, BertConfig, GPT2Config
 
@@ -146,8 +144,10 @@ def test_from_backbone_keeps_encoder_and_mlm_head(family, tmp_path):
     torch.manual_seed(1)
     lm = AutoModelForMaskedLM.from_config(copy.deepcopy(FAMILIES[family])).eval()
     lm.save_pretrained(tmp_path)
-    if "not legacy" in family and Version(version("transformers")) < Version("5.23"):
-        pytest.skip("transformers before 5.23 may not load its own DeBERTa-v2 with the newer head")
+    try:
+        AutoModelForMaskedLM.from_pretrained(tmp_path)
+    except AttributeError as error:  # 5.17, DeBERTa-v2 with the newer head
+        pytest.skip(f"this transformers cannot load what it saved itself: {error}")
     model = CondenserForPreTraining.from_backbone(tmp_path, n_head_layers=1).eval()
     assert model.config.skip_from == 2 and model.config.n_head_layers == 1
     batch = random_batch(model.config)
