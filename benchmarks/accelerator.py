@@ -1,8 +1,8 @@
 """`python -m benchmarks.accelerator`: the coCondenser step on a GPU, tokens per second, utilisation, memory, idle time.
 
-Ours (bf16; sdpa, flash attention 2 where its package is installed, each with and without torch.compile) beside the
-reference step (bf16 autocast, eager attention, everything padded, vocabulary logits everywhere), in turns. `--device
-cpu` with a small `--shape` and `--documents` shows that the script runs.
+Ours (bf16; sdpa, flash attention 2 where its package is installed, each with and without torch.compile unless
+`--no-compile`) beside the reference step (bf16 autocast, eager attention, everything padded, vocabulary logits
+everywhere), in turns. `--device cpu` with a small `--shape` and `--documents` shows that the script runs.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--chunk-tokens", type=int, nargs="+", default=[16_384, 65_536])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="also compiled")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     o = parser.parse_args()
     device = torch.device(o.device)
@@ -49,7 +50,7 @@ def main() -> None:
         )
         for attention in ("sdpa", *(["flash_attention_2"] if is_flash_attn_2_available() else []))
         for tokens in o.chunk_tokens
-        for compiled in (False, True)
+        for compiled in ((False, True) if o.compile else (False,))
     }
     small = _to(real_batch(o.reference_documents), device)
     variants["reference"] = _reference(o.shape, small, device)

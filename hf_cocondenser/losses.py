@@ -16,11 +16,21 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 TOKEN_BLOCK, WEIGHT_BLOCK = 256, 1024  # tokens whose logits exist at once; tokens a weight gradient is made from
+ACCELERATOR_LOGITS = 2**26  # at once where small blocks would wait for their kernels' launches: 128 MiB in bf16
 SPAN_ROWS, SPAN_COLUMNS = 1024, 4096
 
 
 def _blocks(length: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def _vocabulary_blocks(device: torch.device, vocabulary: int, sums_in_place: bool) -> tuple[int, int]:
+    """Tokens whose logits exist at once, and tokens that a weight gradient is made from, a multiple of them."""
+    if device.type != "cpu":
+        block = max(TOKEN_BLOCK, ACCELERATOR_LOGITS // vocabulary)
+        return block, block
+    # a product adds to the weight's gradient by itself, unless that is kept in another type: then fewer, larger ones
+    return TOKEN_BLOCK, TOKEN_BLOCK if sums_in_place else WEIGHT_BLOCK
 
 
 class _LinearCrossEntropy(Function):
@@ -44,9 +54,8 @@ class _LinearCrossEntropy(Function):
         small_hidden, small_weight = hidden.to(compute_dtype), weight.to(compute_dtype)
         small_bias = None if bias is None else bias.to(compute_dtype)
         losses = torch.empty(len(labels), dtype=sums, device=hidden.device)
-        # a product adds to the weight's gradient by itself, unless that is kept in another type: then fewer, larger ones
-        weight_block = TOKEN_BLOCK if compute_dtype == sums else WEIGHT_BLOCK
-        logits_room = weight.new_empty(TOKEN_BLOCK, len(weight), dtype=compute_dtype)
+        token_block, weight_block = _vocabulary_blocks(weight.device, len(weight), compute_dtype == sums)
+        logits_room = weight.new_empty(token_block, len(weight), dtype=compute_dtype)
         room = weight.new_empty(weight_block, len(weight), dtype=compute_dtype)
         if with_grad:
             grad_hidden = torch.empty_like(small_hidden)
@@ -54,7 +63,7 @@ class _LinearCrossEntropy(Function):
             grad_bias = None if bias is None else torch.zeros_like(bias, dtype=sums)
         for outer in _blocks(len(labels), weight_block):
             filled = room[: outer.stop - outer.start]
-            for inner in _blocks(len(filled), TOKEN_BLOCK):
+            for inner in _blocks(len(filled), token_block):
                 block = slice(outer.start + inner.start, outer.start + inner.stop)
                 logits = logits_room[: inner.stop - inner.start]
                 if small_bias is None:
