@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,10 @@ MLM_HEADS: dict[str, MlmHeadParts] = {
     "deberta-v2": MlmHeadParts(_deberta_transform, _deberta_decoder),
     "modernbert": MlmHeadParts(lambda head, hidden: head.head(hidden), lambda head, _: _linear(head.decoder)),
 }
+
+
+# Blocks that end in `intermediate` and `output`: a feed-forward network, dropout and norm that take each token by itself.
+_FEED_FORWARD_LAST = frozenset({"bert", "camembert", "electra", "ernie", "mpnet", "roberta", "xlm-roberta"})
 
 
 def require_family(config: PreTrainedConfig) -> None:
@@ -155,6 +160,38 @@ def early_and_late(backbone: PreTrainedModel, skip_from: int, **inputs: Tensor) 
     # All layers are asked for: a list of layers means different things in different versions of transformers.
     output = backbone(**inputs, output_hidden_states=True)
     return output.hidden_states[skip_from], output.last_hidden_state
+
+
+@contextmanager
+def last_block_at(model: PreTrainedModel, read: Tensor) -> Iterator[None]:
+    """Inside, the last block's feed-forward network runs only where its output is read, and is zero elsewhere.
+
+    It is two thirds of a block's products. Families whose blocks are built in another way run whole.
+
+    Args:
+        model: an encoder or a Condenser head.
+        read: (spans, length), true where the last hidden states are read.
+    """
+    if model.config.model_type not in _FEED_FORWARD_LAST or model.config.chunk_size_feed_forward:
+        yield
+        return
+    block = model.encoder.layer[-1]
+
+    def spread(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        hidden = output.new_zeros(*read.shape, output.shape[-1])
+        hidden[read] = output
+        return hidden
+
+    hooks = [
+        block.intermediate.register_forward_pre_hook(lambda module, inputs: inputs[0][read]),
+        block.output.register_forward_pre_hook(lambda module, inputs: (inputs[0], inputs[1][read])),
+        block.output.register_forward_hook(spread),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def mix(early: Tensor, late: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ Luyu Gao and Jamie Callan, "Condenser: a Pre-training Architecture for Dense Ret
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from .backbones import (
     build_condenser_head,
     build_masked_lm,
     early_and_late,
+    last_block_at,
     mix,
     require_family,
     take_mlm_head,
@@ -187,6 +190,25 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
         parts = of_tokens.view(len(states), len(targets))
         figures = {name: part.sum() / count for name, part in zip(states, parts, strict=True)}
         return CondenserOutput(loss=loss / count, cls=late[:, 0], **figures)
+
+    @contextmanager
+    def last_blocks_at(self, labels: Tensor) -> Iterator[None]:
+        """Inside, the last blocks do only what CLS and `forward(labels=labels)` need of them; the numbers are the same.
+
+        Encode inside it too where dropout has to be the same as in `forward`. Not together with gradient
+        checkpointing, which runs blocks again when this is over, or with `torch.compile`.
+
+        Args:
+            labels: (spans, length), -100 where a token is not predicted.
+        """
+        masked = labels != -100
+        read = masked.clone() if self.config.late_mlm else torch.zeros_like(masked)
+        read[:, 0] = True
+        with ExitStack() as stack:
+            stack.enter_context(last_block_at(self.get_backbone(), read))
+            if self.head is not None:
+                stack.enter_context(last_block_at(self.head, masked))
+            yield
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any) -> Any:

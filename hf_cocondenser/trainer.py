@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -177,7 +178,8 @@ class CondenserTrainer(Trainer):
             taken += 1
             if on_cpu and taken % RELEASE_EVERY == 0:
                 release_free_memory()
-            output = model(chunk["input_ids"], chunk["attention_mask"], chunk["labels"], num_items_in_batch=masked)
+            with self._last_blocks(chunk):
+                output = model(chunk["input_ids"], chunk["attention_mask"], chunk["labels"], num_items_in_batch=masked)
             own_loss.add_(output.loss.detach())
             self._add_mlm(self._parts, output)
             # DDP averages over ranks what is a share of a global sum
@@ -273,8 +275,13 @@ class CondenserTrainer(Trainer):
 
     def _encode(self, chunk: Batch) -> Tensor:
         """Span vectors by the encoder alone: no Condenser head, no vocabulary, no traffic between ranks."""
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), self._last_blocks(chunk):
             return self.model.condenser(chunk["input_ids"], chunk["attention_mask"]).last_hidden_state[:, 0]
+
+    def _last_blocks(self, chunk: Batch) -> AbstractContextManager[None]:
+        if self.args.torch_compile or self.model.is_gradient_checkpointing:
+            return nullcontext()
+        return self.model.last_blocks_at(chunk["labels"])
 
     def _cut(self, batch: Batch) -> list[Batch]:
         assert self.args.chunk_tokens is not None  # the arguments set it for the device

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -197,6 +198,36 @@ def test_no_head_is_plain_masked_language_modelling():
     batch = random_batch(model.config)
     output = model(batch["input_ids"], batch["attention_mask"], batch["labels"])
     assert output.head_mlm_loss is None and torch.equal(output.loss, output.late_mlm_loss)
+
+
+@pytest.mark.parametrize("settings", [{"late_mlm": True}, {"late_mlm": False}, {"n_head_layers": 0}], ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_last_blocks_do_only_what_is_read_and_nothing_changes(family, settings):
+    model = tiny(family, **settings).double()
+    batch = random_batch(model.config)
+    mask, masked = batch["attention_mask"], batch["labels"] != -100
+    inputs = (batch["input_ids"], mask, batch["labels"])
+    results, tokens = [], []
+    for name, module in model.named_modules():
+        if name.endswith(("backbone.encoder.layer.3.intermediate", "head.encoder.layer.1.intermediate")):
+            module.dense.register_forward_hook(lambda module, _, output: tokens.append(output[..., 0].numel()))
+    for context in (nullcontext(), model.last_blocks_at(batch["labels"])):
+        model.zero_grad()
+        with context:
+            output = model(*inputs)
+        (output.loss + output.cls.pow(3).sum()).backward()
+        results.append(
+            (output.loss, output.cls, {n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+        )
+    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-12)
+
+    if family in ("bert", "ernie", "roberta", "xlm-roberta", "camembert", "mpnet", "electra"):
+        with_cls = masked.clone() if model.config.late_mlm else torch.zeros_like(masked)
+        with_cls[:, 0] = True
+        heads = 1 if model.head is not None else 0
+        assert tokens == [masked.numel()] * (1 + heads) + [int(with_cls.sum())] + [int(masked.sum())] * heads
+    with torch.no_grad():
+        assert torch.equal(model(*inputs).cls, results[0][1])  # the hooks are gone
 
 
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
