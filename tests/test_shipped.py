@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -132,3 +133,27 @@ def test_what_is_shipped_is_the_trained_model_in_half_precision(
     assert sorted(file.name for file in Path("again").iterdir()) == sorted(
         f.name for f in Path(checkpoint_path(NAME)).iterdir()
     )
+
+
+def test_the_mean_of_two_checkpoints_is_of_their_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = CondenserForPreTraining.from_pretrained(NAME)
+    other = CondenserForPreTraining.from_pretrained(NAME)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    shutil.copytree(checkpoint_path(NAME), "other")
+    other.save_pretrained("other")
+    script = str(PACKAGE.parent / "examples" / "cocondenser-tiny" / "ship.py")
+    options = [str(checkpoint_path(NAME)), "mean", "--average-with", "other", "--dtype", "float32"]
+    monkeypatch.setattr(sys, "argv", [script, *options])
+    runpy.run_path(script, run_name="__main__")
+    mean = dict(CondenserForPreTraining.from_pretrained("mean").named_parameters())
+    theirs = dict(other.named_parameters())
+    for name, parameter in expected.named_parameters():
+        torch.testing.assert_close(mean[name], (parameter + theirs[name]) / 2)
+    assert json.loads(Path("mean/pretraining.json").read_text())["averaged_with"] == "other"
+
+    average = runpy.run_path(script)["average"]
+    with pytest.raises(ValueError, match="other parameters"):
+        average(expected, other.get_backbone())
