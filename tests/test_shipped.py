@@ -19,6 +19,7 @@ import hf_cocondenser
 from hf_cocondenser import CondenserForPreTraining, SpanRecipe, checkpoint_path, load_documents, prepare_spans
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.data.tokenizer import load_tokenizer
+from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.starting_point import load_starting_point
 from hf_cocondenser.retrieval.retriever import load_retriever
@@ -145,15 +146,18 @@ def test_the_mean_of_two_checkpoints_is_of_their_weights(tmp_path: Path, monkeyp
     shutil.copytree(checkpoint_path(NAME), "other")
     other.save_pretrained("other")
     script = str(PACKAGE.parent / "examples" / "cocondenser-tiny" / "ship.py")
-    options = [str(checkpoint_path(NAME)), "mean", "--average-with", "other", "--dtype", "float32"]
+    options = [str(checkpoint_path(NAME)), "mean", "--average-with", "other", "other", "--dtype", "float32"]
     monkeypatch.setattr(sys, "argv", [script, *options])
     runpy.run_path(script, run_name="__main__")
     mean = dict(CondenserForPreTraining.from_pretrained("mean").named_parameters())
     theirs = dict(other.named_parameters())
     for name, parameter in expected.named_parameters():
-        torch.testing.assert_close(mean[name], (parameter + theirs[name]) / 2)
-    assert json.loads(Path("mean/pretraining.json").read_text())["averaged_with"] == "other"
+        torch.testing.assert_close(mean[name], (parameter + 2 * theirs[name]) / 3)
+    assert json.loads(Path("mean/pretraining.json").read_text())["averaged_with"] == ["other", "other"]
 
-    average = runpy.run_path(script)["average"]
-    with pytest.raises(ValueError, match="other parameters"):
-        average(expected, other.get_backbone())
+
+def test_the_mean_of_two_shapes_is_refused() -> None:
+    average = runpy.run_path(str(PACKAGE.parent / "examples" / "cocondenser-tiny" / "ship.py"))["average"]
+    model = CondenserForPreTraining.from_pretrained(NAME)
+    with pytest.raises(InputError, match="different shapes"):
+        average(model, [model.get_backbone()])

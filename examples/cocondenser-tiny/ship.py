@@ -3,8 +3,8 @@
 python examples/cocondenser-tiny/ship.py runs/tiny/cocondenser-2 hf_cocondenser/checkpoints/cocondenser-tiny \
     --average-with runs/tiny/cocondenser
 
---average-with takes the mean of both checkpoints' weights, which stays sensible where one was trained from the other
-(WiSE-FT, arXiv 2109.01903, equation 1 at alpha 0.5): the later one knows its corpus, the earlier one other texts.
+--average-with takes the mean of all these checkpoints' weights (one that is named twice counts twice), which stays sensible
+where one was trained from another (WiSE-FT, arXiv 2109.01903): the later one knows its corpus, the earlier one other texts.
 """
 
 from __future__ import annotations
@@ -15,20 +15,24 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
+from hf_cocondenser.errors import InputError
 from hf_cocondenser.files import output_folder, read_json, write_json
 from hf_cocondenser.hub.loading import load_pretraining_checkpoint, load_tokenizer
 from hf_cocondenser.hub.records import PRETRAINING, pretraining_without_paths
 
 
-def average(model: PreTrainedModel, other: PreTrainedModel) -> None:
-    """Make `model`'s parameters the mean of its own and `other`'s; ValueError where their names or shapes differ."""
-    theirs = dict(other.named_parameters())
-    mine = dict(model.named_parameters())
-    if {name: p.shape for name, p in mine.items()} != {name: p.shape for name, p in theirs.items()}:
-        raise ValueError("The two checkpoints have other parameters; average checkpoints of one training only.")
+def average(model: PreTrainedModel, others: list[PreTrainedModel]) -> None:
+    """Make `model`'s parameters the mean of its own and the others'; InputError where their names or shapes differ."""
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     with torch.no_grad():
-        for name, parameter in mine.items():
-            parameter.add_(theirs[name]).div_(2)
+        for other in others:
+            theirs = dict(other.named_parameters())
+            if {name: parameter.shape for name, parameter in theirs.items()} != shapes:
+                raise InputError("The checkpoints are of different shapes; average checkpoints of one training only.")
+            for name, parameter in model.named_parameters():
+                parameter.add_(theirs[name])
+        for parameter in model.parameters():
+            parameter.div_(1 + len(others))
 
 
 def main() -> None:
@@ -36,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("output_dir", type=Path)
-    parser.add_argument("--average-with", type=Path, help="an earlier checkpoint of the same training")
+    parser.add_argument("--average-with", type=Path, nargs="+", default=[], help="others of the same training")
     parser.add_argument(
         "--dtype", default="float16", choices=["float16", "float32"], help="on disk (default: float16)"
     )
@@ -44,8 +48,11 @@ def main() -> None:
     model = load_pretraining_checkpoint(options.checkpoint, dtype=torch.float32)
     record = pretraining_without_paths(read_json(options.checkpoint / PRETRAINING))
     if options.average_with:
-        average(model, load_pretraining_checkpoint(options.average_with, dtype=torch.float32))
-        record["averaged_with"] = options.average_with.name
+        try:
+            average(model, [load_pretraining_checkpoint(other, dtype=torch.float32) for other in options.average_with])
+        except InputError as error:
+            parser.error(str(error))
+        record["averaged_with"] = [other.name for other in options.average_with]
     model.to(getattr(torch, options.dtype))
     tokenizer = load_tokenizer(options.checkpoint)
     with output_folder(options.output_dir, overwrite=True) as folder:

@@ -118,9 +118,11 @@ def _pretraining_line(title: str, record: dict[str, Any]) -> str:
     spans = record["spans"]
     name = _name(spans.get("source") or spans["folder"])
     counts = spans["counts"]
+    others = record.get("averaged_with")  # written by examples/cocondenser-tiny/ship.py
+    averaged = f"; the weights are the mean of these and of {', '.join(others)}" if others else ""
     return (
         f"{title} pre-training: {name}, {counts['documents']:,} documents, {counts['tokens']:,} tokens; "
-        f"{record['tokens']:,} tokens seen in {record['steps']:,} steps"
+        f"{record['tokens']:,} tokens seen in {record['steps']:,} steps{averaged}"
     )
 
 

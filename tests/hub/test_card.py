@@ -125,6 +125,12 @@ def test_both_stages_of_pretraining_are_told_and_no_path_of_the_maker(checkpoint
         assert told["earlier_stage"]["spans"]["source"] == "corpus.jsonl"
 
 
+def test_averaged_weights_are_told(retriever):
+    (retriever / "pretraining.json").write_text(json.dumps(CONDENSER | {"averaged_with": ["first-part", "start"]}))
+    (line,) = card_from_records(retriever).training_data
+    assert line.endswith("in 1,000 steps; the weights are the mean of these and of first-part, start")
+
+
 def test_finetuned_card_with_measured_results(retriever):
     (retriever / "finetuning.json").write_text(json.dumps(FINETUNING))
     rows = [
