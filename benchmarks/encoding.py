@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import DATA, machine
+from hf_cocondenser.evaluation.measures import evaluate_run
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+from hf_cocondenser.retrieval.dense import to_run
 from hf_cocondenser.retrieval.encode import Encoder
-from hf_cocondenser.retrieval.loading import load_retrieval_data
-from hf_cocondenser.retrieval.measures import evaluate_run
 from hf_cocondenser.retrieval.retriever import load_retriever, score_function
-from hf_cocondenser.retrieval.search import to_run
 from hf_cocondenser.retrieval.topk import exact_top_k
 
 

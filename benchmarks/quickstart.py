@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_cocondenser.files import read_json
+from hf_cocondenser.utils.files import read_json
 
 MEASURES = ("nDCG@10", "MRR@10", "Recall@100")
 

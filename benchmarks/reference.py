@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from hf_cocondenser import CondenserForPreTraining
 from hf_cocondenser.backbones import early_and_late, mix
-from hf_cocondenser.grad_cache import draw_seeds, seeded
+from hf_cocondenser.pretraining.grad_cache import draw_seeds, seeded
 
 Batch = dict[str, Tensor]
 

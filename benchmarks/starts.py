@@ -27,26 +27,26 @@ import numpy as np
 from hf_cocondenser.cli.command import parse
 from hf_cocondenser.cli.finetune import COMMAND
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import output_folder, read_json, write_json, write_text
+from hf_cocondenser.evaluation.report import markdown_table
+from hf_cocondenser.evaluation.systems import measure_run
 from hf_cocondenser.finetuning.config import settings
 from hf_cocondenser.finetuning.dev import hold_out, sample_dev
 from hf_cocondenser.finetuning.finetune import dev_split
-from hf_cocondenser.finetuning.hashes import file_hash
-from hf_cocondenser.finetuning.starting_point import load_starting_point
-from hf_cocondenser.finetuning.steps import STEPS
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.quickstart.initial import save_random_weights
+from hf_cocondenser.research.study.statistics import Estimate
 from hf_cocondenser.retrieval.bm25 import BM25Index
-from hf_cocondenser.retrieval.collection import RetrievalData
-from hf_cocondenser.retrieval.evaluation import measure_run
-from hf_cocondenser.retrieval.loading import load_retrieval_data
-from hf_cocondenser.retrieval.report import markdown_table
+from hf_cocondenser.retrieval.collections.collection import RetrievalData
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+from hf_cocondenser.retrieval.dense import dense_search
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import Run
-from hf_cocondenser.retrieval.search import dense_search
 from hf_cocondenser.shipped import checkpoint_path
-from hf_cocondenser.study.statistics import Estimate
+from hf_cocondenser.utils.files import output_folder, read_json, write_json, write_text
+from hf_cocondenser.utils.hashes import file_hash
+from hf_cocondenser.utils.steps import STEPS
 
 logger = logging.getLogger("benchmarks.starts")
 

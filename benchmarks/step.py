@@ -14,9 +14,9 @@ from hf_cocondenser import CondenserConfig, CondenserForPreTraining
 from hf_cocondenser.data.collator import CondenserCollator
 from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER, load_tokenizer
+from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments
+from hf_cocondenser.pretraining.trainer import CondenserTrainer
 from hf_cocondenser.retrieval.encode import resolve_precision
-from hf_cocondenser.trainer import CondenserTrainer
-from hf_cocondenser.training_args import CondenserTrainingArguments
 
 MAX_LENGTH = 128
 VOCABULARY = 30522

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 
+from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.retrieval import (
     BM25Index,
     dense_search,
-    evaluate_run,
     load_retrieval_data,
     load_retriever,
     reciprocal_rank_fusion,

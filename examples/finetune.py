@@ -18,10 +18,10 @@ from sentence_transformers import (
 from hf_cocondenser.finetuning.config import MiningConfig
 from hf_cocondenser.finetuning.dev import DevEvaluator, hold_out
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
-from hf_cocondenser.finetuning.mining import bm25_pool
+from hf_cocondenser.finetuning.negatives.mining import bm25_pool
 from hf_cocondenser.finetuning.temperature import auto_temperature
 from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
-from hf_cocondenser.retrieval.loading import load_retrieval_data
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 
 
 def main() -> None:

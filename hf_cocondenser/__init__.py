@@ -16,27 +16,27 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserModel
 
 if TYPE_CHECKING:
-    from hf_cocondenser.adaptation import AdaptConfig, adapt
     from hf_cocondenser.data.collator import CondenserCollator
     from hf_cocondenser.data.dataset import SpanDataset
     from hf_cocondenser.data.documents import load_documents
     from hf_cocondenser.data.prepare import prepare_spans
     from hf_cocondenser.data.recipe import SpanRecipe
+    from hf_cocondenser.evaluation.evaluate import SearchOptions, compare_runs, evaluate_retriever
+    from hf_cocondenser.finetuning.adapt import AdaptConfig, adapt
     from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
     from hf_cocondenser.finetuning.finetune import finetune
-    from hf_cocondenser.grad_cache import GradCache
     from hf_cocondenser.hub.convert import convert_checkpoint
     from hf_cocondenser.hub.export import save_retriever
     from hf_cocondenser.hub.publish import publish
-    from hf_cocondenser.pretraining import ModelOptions, pretrain
-    from hf_cocondenser.retrieval.answering import search_corpus
-    from hf_cocondenser.retrieval.benchmark import SearchOptions, compare_runs, evaluate_retriever
-    from hf_cocondenser.retrieval.loading import load_retrieval_data
-    from hf_cocondenser.scorers.compare import compare_scorers
-    from hf_cocondenser.scorers.config import ScorersConfig
+    from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
+    from hf_cocondenser.pretraining.grad_cache import GradCache
+    from hf_cocondenser.pretraining.pretrain import pretrain
+    from hf_cocondenser.pretraining.trainer import CondenserTrainer
+    from hf_cocondenser.research.scorers.compare import compare_scorers
+    from hf_cocondenser.research.scorers.config import ScorersConfig
+    from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+    from hf_cocondenser.retrieval.search import search_corpus
     from hf_cocondenser.shipped import checkpoint_path
-    from hf_cocondenser.trainer import CondenserTrainer
-    from hf_cocondenser.training_args import CondenserTrainingArguments
 
 AutoConfig.register("condenser", CondenserConfig, exist_ok=True)
 AutoModel.register(CondenserConfig, CondenserModel, exist_ok=True)
@@ -46,8 +46,8 @@ AutoModelForPreTraining.register(CondenserConfig, CondenserForPreTraining, exist
 __version__ = "0.1.0"
 
 _LATER = {
-    "AdaptConfig": "adaptation",
-    "adapt": "adaptation",
+    "AdaptConfig": "finetuning.adapt",
+    "adapt": "finetuning.adapt",
     "CondenserCollator": "data.collator",
     "SpanDataset": "data.dataset",
     "load_documents": "data.documents",
@@ -57,22 +57,22 @@ _LATER = {
     "MiningConfig": "finetuning.config",
     "PairsConfig": "finetuning.config",
     "finetune": "finetuning.finetune",
-    "GradCache": "grad_cache",
+    "GradCache": "pretraining.grad_cache",
     "convert_checkpoint": "hub.convert",
     "save_retriever": "hub.export",
     "publish": "hub.publish",
-    "ModelOptions": "pretraining",
-    "pretrain": "pretraining",
-    "search_corpus": "retrieval.answering",
-    "SearchOptions": "retrieval.benchmark",
-    "compare_runs": "retrieval.benchmark",
-    "evaluate_retriever": "retrieval.benchmark",
-    "load_retrieval_data": "retrieval.loading",
-    "compare_scorers": "scorers.compare",
-    "ScorersConfig": "scorers.config",
+    "ModelOptions": "pretraining.arguments",
+    "pretrain": "pretraining.pretrain",
+    "search_corpus": "retrieval.search",
+    "SearchOptions": "evaluation.evaluate",
+    "compare_runs": "evaluation.evaluate",
+    "evaluate_retriever": "evaluation.evaluate",
+    "load_retrieval_data": "retrieval.collections.loading",
+    "compare_scorers": "research.scorers.compare",
+    "ScorersConfig": "research.scorers.config",
     "checkpoint_path": "shipped",
-    "CondenserTrainer": "trainer",
-    "CondenserTrainingArguments": "training_args",
+    "CondenserTrainer": "pretraining.trainer",
+    "CondenserTrainingArguments": "pretraining.arguments",
 }
 
 __all__ = [

@@ -10,8 +10,8 @@ import torch
 from transformers import BertConfig
 
 from hf_cocondenser import CondenserConfig, CondenserForPreTraining
-from hf_cocondenser.trainer import CondenserTrainer
-from hf_cocondenser.training_args import CondenserTrainingArguments
+from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments
+from hf_cocondenser.pretraining.trainer import CondenserTrainer
 from tests.toy_spans import ToySpans, collate
 
 

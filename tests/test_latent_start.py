@@ -16,9 +16,16 @@ from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.store import SpanStore
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
-from hf_cocondenser.latent_start import RESERVED, WINDOW, count_tokens, latent_vectors, start_from_documents, windows
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
-from hf_cocondenser.pretraining import RECORD
+from hf_cocondenser.pretraining.latent_start import (
+    RESERVED,
+    WINDOW,
+    count_tokens,
+    latent_vectors,
+    start_from_documents,
+    windows,
+)
+from hf_cocondenser.pretraining.pretrain import RECORD
 
 SOURCES = sorted((Path(__file__).parents[1] / "hf_cocondenser").rglob("*.py"))
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_cocondenser import memory, trainer
-from hf_cocondenser.memory import release_free_memory
+from hf_cocondenser.pretraining import trainer
+from hf_cocondenser.utils import memory
+from hf_cocondenser.utils.memory import release_free_memory
 from tests.test_trainer import trainer_for
 
 STATUS = Path("/proc/self/statm")

@@ -24,9 +24,9 @@ from hf_cocondenser.data.documents import FEATURES
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
-from hf_cocondenser.pretraining import ModelOptions, pretrain
-from hf_cocondenser.pretraining_record import scale_like
-from hf_cocondenser.training_args import CondenserTrainingArguments
+from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
+from hf_cocondenser.pretraining.pretrain import pretrain
+from hf_cocondenser.pretraining.record import scale_like
 from tests.launch import ROOT, torchrun
 
 SHORT = [

@@ -21,7 +21,7 @@ from hf_cocondenser.cli.main import main
 from hf_cocondenser.data.tokenizer import load_tokenizer
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
-from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.retrieval.retriever import load_retriever
 
 NAME = "cocondenser-tiny"

@@ -14,8 +14,8 @@ import torch
 
 from hf_cocondenser import CondenserConfig, CondenserForPreTraining, InputError
 from hf_cocondenser.losses import span_contrastive_loss
-from hf_cocondenser.trainer import CondenserTrainer, cut_batch
-from hf_cocondenser.training_args import CondenserTrainingArguments
+from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments
+from hf_cocondenser.pretraining.trainer import CondenserTrainer, cut_batch
 from tests.families import FAMILIES, random_batch
 from tests.launch import ROOT, torchrun
 from tests.toy_spans import ToySpans, collate

@@ -16,9 +16,9 @@ import torch
 from transformers import PreTrainedModel
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import output_folder, read_json, write_json
-from hf_cocondenser.hub.loading import load_pretraining_checkpoint, load_tokenizer
+from hf_cocondenser.hub.checkpoint import load_pretraining_checkpoint, load_tokenizer
 from hf_cocondenser.hub.records import PRETRAINING, pretraining_without_paths
+from hf_cocondenser.utils.files import output_folder, read_json, write_json
 
 
 def average(model: PreTrainedModel, others: list[PreTrainedModel]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hf_cocondenser.adaptation import AdaptConfig, adapt
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.data.documents import load_documents
+from hf_cocondenser.finetuning.adapt import AdaptConfig, adapt
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
 
 

@@ -31,7 +31,7 @@ class CompareArguments:
 
 def run(runs: list[str], arguments: CompareArguments) -> None:
     """Compare `runs`; the first is the baseline."""
-    from hf_cocondenser.retrieval.benchmark import compare_runs
+    from hf_cocondenser.evaluation.evaluate import compare_runs
 
     report = compare_runs(
         runs,

@@ -55,7 +55,7 @@ class EvaluateArguments:
 
 def run(model: str, arguments: EvaluateArguments) -> None:
     """Evaluate `model`."""
-    from hf_cocondenser.retrieval.benchmark import SearchOptions, evaluate_retriever
+    from hf_cocondenser.evaluation.evaluate import SearchOptions, evaluate_retriever
 
     options = SearchOptions(
         depth=arguments.depth,

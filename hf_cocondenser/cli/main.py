@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from hf_cocondenser.cli.usage import answer
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.process_group import leave_process_group
+from hf_cocondenser.utils.process_group import leave_process_group
 
 # What safetensors and torch say, neither of them with an OSError.
 _NOT_WRITTEN = r"Error while serializing: I/O error|PytorchStreamWriter|inline_container"

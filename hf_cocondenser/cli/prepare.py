@@ -15,7 +15,7 @@ from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import require_new_folder
+from hf_cocondenser.utils.files import require_new_folder
 
 
 @dataclass

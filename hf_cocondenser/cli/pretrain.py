@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.pretraining import ModelOptions, pretrain
-from hf_cocondenser.training_args import CondenserTrainingArguments
+from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
+from hf_cocondenser.pretraining.pretrain import pretrain
 
 
 @dataclass

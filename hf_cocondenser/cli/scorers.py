@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, field
 
 from hf_cocondenser.cli.command import Command
-from hf_cocondenser.scorers.config import ScorersConfig
+from hf_cocondenser.research.scorers.config import ScorersConfig
 
 
 @dataclass
@@ -23,7 +23,7 @@ class ScorersArguments:
 
 def run(checkpoint: str, arguments: ScorersArguments, config: ScorersConfig) -> None:
     """Compare scorers on top of `checkpoint`."""
-    from hf_cocondenser.scorers.compare import compare_scorers
+    from hf_cocondenser.research.scorers.compare import compare_scorers
 
     report = compare_scorers(
         checkpoint,

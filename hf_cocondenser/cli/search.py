@@ -11,7 +11,7 @@ from hf_cocondenser.cli.command import Command
 from hf_cocondenser.errors import InputError
 
 if TYPE_CHECKING:
-    from hf_cocondenser.retrieval.answering import Searched
+    from hf_cocondenser.retrieval.search import Searched
 
 
 @dataclass
@@ -59,7 +59,7 @@ class SearchArguments:
 
 def run(model: str, arguments: SearchArguments) -> None:
     """Search with `model`."""
-    from hf_cocondenser.retrieval.answering import search_corpus
+    from hf_cocondenser.retrieval.search import search_corpus
 
     if (arguments.corpus is None) == (arguments.data is None):
         raise InputError("Name the documents with --corpus, or a judged collection with --data (one of them).")

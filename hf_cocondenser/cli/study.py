@@ -10,7 +10,7 @@ from typing import Literal
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
 from hf_cocondenser.finetuning.recipes import recipe_settings
-from hf_cocondenser.study.plan import StudyConfig
+from hf_cocondenser.research.study.plan import StudyConfig
 
 
 @dataclass
@@ -32,8 +32,8 @@ def run(
     pairs: PairsConfig,
 ) -> None:
     """Run the study."""
-    from hf_cocondenser.finetuning.steps import processes
-    from hf_cocondenser.study.study import run_study
+    from hf_cocondenser.research.study.study import run_study
+    from hf_cocondenser.utils.steps import processes
 
     report = run_study(
         models, arguments.data, arguments.output_dir, config, finetuning, mining, pairs, overwrite=arguments.overwrite

@@ -24,7 +24,7 @@ from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER
 from hf_cocondenser.data.words import WORDPIECE, isolates_chinese_characters, tokenizer_family
 from hf_cocondenser.data.workers import CutSetup, cut_batches
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import output_folder, require_new_folder, write_json
+from hf_cocondenser.utils.files import output_folder, require_new_folder, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from datasets import Dataset, Features, IterableDataset, Value, load_dataset, lo
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.loading import one_line, out_of_reach
+from hf_cocondenser.utils.loading import one_line, out_of_reach
 
 TEXT_DOCUMENTS = {"line": "line", "paragraph": "paragraph", "file": "document"}  # ours -> datasets' `sample_by`
 _KINDS = {

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import read_json
+from hf_cocondenser.utils.files import read_json
 
 SPANS_FILE, MANIFEST_FILE = "spans.arrow", "manifest.json"
 FORMAT = 1

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBase
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.loading import one_line, out_of_reach
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.loading import one_line, out_of_reach
 
 TOKENIZER_FOLDER = "tokenizer"  # inside a span folder
 _SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.judge_config import JudgeConfig, option
+from hf_cocondenser.finetuning.negatives.cross_encoder_config import JudgeConfig, option
 
 _LEAST_FLOAT16_TEMPERATURE = 0.02
 

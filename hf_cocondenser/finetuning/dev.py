@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sentence_transformers.base.evaluation import BaseEvaluator
 
+from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.finetuning.training_set import relevant_documents
-from hf_cocondenser.retrieval.collection import RetrievalData
-from hf_cocondenser.retrieval.measures import evaluate_run
-from hf_cocondenser.retrieval.search import dense_search
+from hf_cocondenser.retrieval.collections.collection import RetrievalData
+from hf_cocondenser.retrieval.dense import dense_search
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

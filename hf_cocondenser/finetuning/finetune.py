@@ -8,25 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import absolute_if_there
-from hf_cocondenser.finetuning.beginning import begin
+from hf_cocondenser.evaluation.measures import evaluate_run
+from hf_cocondenser.finetuning.before_rounds import begin
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig, require_used, settings
 from hf_cocondenser.finetuning.dev import hold_out, sample_dev, sample_queries
-from hf_cocondenser.finetuning.estimate import log_estimates
 from hf_cocondenser.finetuning.fresh_t5 import is_fresh_t5
-from hf_cocondenser.finetuning.hashes import data_hashes
-from hf_cocondenser.finetuning.job import FinetuningJob
 from hf_cocondenser.finetuning.lora import require_peft
-from hf_cocondenser.finetuning.publishing import publish
-from hf_cocondenser.finetuning.steps import STEPS, make_steps, processes
+from hf_cocondenser.finetuning.publish_retriever import publish
+from hf_cocondenser.finetuning.rounds import FinetuningJob
+from hf_cocondenser.finetuning.t5_estimate import log_estimates
 from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.hub.card import Result
-from hf_cocondenser.loading import require_within_reach
-from hf_cocondenser.retrieval.collection import RetrievalData
-from hf_cocondenser.retrieval.loading import load_retrieval_data
-from hf_cocondenser.retrieval.measures import evaluate_run
+from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.files import absolute_if_there
+from hf_cocondenser.utils.loading import require_within_reach
+from hf_cocondenser.utils.steps import STEPS, make_steps, processes
 
 logger = logging.getLogger(__name__)
 

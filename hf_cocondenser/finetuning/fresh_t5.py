@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.latent_t5 import start_projection, start_t5_from_texts
-from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, T5Config

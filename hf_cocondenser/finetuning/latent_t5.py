@@ -1,7 +1,7 @@
 """Initial weights for a T5 encoder trained from scratch: latent semantic analysis of the texts it is for.
 
-The same thought as `hf_cocondenser.latent_start`, in T5's architecture: what goes in passes through a residual stream, a
-last RMSNorm and the mean over the tokens. With embeddings that hold each token's latent vector, as long as its inverse
+The same thought as `hf_cocondenser.pretraining.latent_start`, in T5's architecture: what goes in passes through a
+residual stream, a last RMSNorm and the mean over the tokens. With embeddings that hold each token's latent vector, as long as its inverse
 document frequency, and blocks that add little, that mean is the classic latent semantic vector of the text.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hf_cocondenser.latent_start import MOST_WINDOWS, WINDOW, count_tokens, latent_vectors
+from hf_cocondenser.pretraining.latent_start import MOST_WINDOWS, WINDOW, count_tokens, latent_vectors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, T5EncoderModel

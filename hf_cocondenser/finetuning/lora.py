@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.starting_point import transformers_of
+from hf_cocondenser.finetuning.retriever_start import transformers_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

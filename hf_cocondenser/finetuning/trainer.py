@@ -13,9 +13,9 @@ from torch.utils.data import BatchSampler, DataLoader
 from transformers import TrainerCallback
 from transformers.utils import logging
 
-from hf_cocondenser.files import write_text
-from hf_cocondenser.finetuning.pair_stream import PairBatches
+from hf_cocondenser.finetuning.pairs.stream import PairBatches
 from hf_cocondenser.finetuning.training_set import EpochSampler, TrainingCollator, TrainingSet
+from hf_cocondenser.utils.files import write_text
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments

@@ -14,22 +14,22 @@ from accelerate.utils import broadcast_object_list
 from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
-from hf_cocondenser.checkpoints import last_checkpoint
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.dev import DevEvaluator
 from hf_cocondenser.finetuning.lora import add_lora, merge_lora
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
-from hf_cocondenser.finetuning.starting_point import freeze_unused, is_t5, model_hash, transformers_of
-from hf_cocondenser.finetuning.steps import processes
+from hf_cocondenser.finetuning.retriever_start import freeze_unused, is_t5, model_hash, transformers_of
 from hf_cocondenser.finetuning.temperature import auto_temperature
 from hf_cocondenser.finetuning.tokens import TokenStore
 from hf_cocondenser.finetuning.trainer import RetrieverTrainer
 from hf_cocondenser.finetuning.training_set import TrainingCollator, TrainingSet
 from hf_cocondenser.hub.layout import make_portable
-from hf_cocondenser.progress import fit_to_output
-from hf_cocondenser.retrieval.collection import RetrievalData
+from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import resolve_precision
+from hf_cocondenser.utils.progress import fit_to_output
+from hf_cocondenser.utils.steps import processes
+from hf_cocondenser.utils.trainer_checkpoints import last_checkpoint
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments

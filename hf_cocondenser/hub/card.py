@@ -11,9 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hf_cocondenser.files import write_text
 from hf_cocondenser.hub.facts import retriever_facts
 from hf_cocondenser.hub.results import RESULTS_FILE, Result, read_results, results_table
+from hf_cocondenser.utils.files import write_text
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hf_cocondenser.files import output_folder, require_new_folder
+from hf_cocondenser.hub.checkpoint import load_tokenizer
 from hf_cocondenser.hub.export import require_fitting
-from hf_cocondenser.hub.loading import load_tokenizer
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
+from hf_cocondenser.utils.files import output_folder, require_new_folder
 
 
 def convert_checkpoint(

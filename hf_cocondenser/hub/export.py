@@ -10,13 +10,13 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import output_folder, read_json, require_new_folder, write_json
 from hf_cocondenser.hub.card import write_card
+from hf_cocondenser.hub.checkpoint import CONDENSER_FOLDER, load_pretraining_checkpoint, load_tokenizer
 from hf_cocondenser.hub.layout import make_portable, pooler_option
-from hf_cocondenser.hub.loading import CONDENSER_FOLDER, load_pretraining_checkpoint, load_tokenizer
 from hf_cocondenser.hub.records import PRETRAINING, card_from_records, pretraining_without_paths
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserPreTrainedModel
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.files import output_folder, read_json, require_new_folder, write_json
 
 logger = logging.getLogger(__name__)
 

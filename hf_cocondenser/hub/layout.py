@@ -13,7 +13,7 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-from hf_cocondenser.files import read_json, write_json
+from hf_cocondenser.utils.files import read_json, write_json
 
 _CLASSIC = ("Transformer", "Pooling", "Dense", "Normalize")
 _POOLING_KEYS = {

@@ -9,13 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import read_json, write_json, write_text
 from hf_cocondenser.hub.card import CARD_FILE, is_edited, render_card
+from hf_cocondenser.hub.checkpoint import CONDENSER_FOLDER
 from hf_cocondenser.hub.export import copy_condenser
-from hf_cocondenser.hub.loading import CONDENSER_FOLDER
 from hf_cocondenser.hub.records import FINETUNING, card_from_records, finetuning_without_paths
 from hf_cocondenser.hub.results import RESULTS_FILE, Result, read_results
-from hf_cocondenser.loading import one_line
+from hf_cocondenser.utils.files import read_json, write_json, write_text
+from hf_cocondenser.utils.loading import one_line
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd

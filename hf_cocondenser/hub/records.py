@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hf_cocondenser.files import read_json
 from hf_cocondenser.hub.card import FROM_SCRATCH, CardData, Stage
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.files import read_json
 
 PRETRAINING, FINETUNING = "pretraining.json", "finetuning.json"
 

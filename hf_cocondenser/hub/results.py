@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import read_json
+from hf_cocondenser.utils.files import read_json
 
 RESULTS_FILE = "results.json"
 

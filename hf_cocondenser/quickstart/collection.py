@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import output_folder, write_json
 from hf_cocondenser.quickstart.duplicates import near_duplicates
+from hf_cocondenser.utils.files import output_folder, write_json
 
 FEWEST_QUERIES = 60
 TEST_QUERIES, DEV_QUERIES = 1000, 400  # or a tenth, a twentieth of a small collection

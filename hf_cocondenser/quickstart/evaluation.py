@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from hf_cocondenser.retrieval.collection import RetrievalData
-from hf_cocondenser.retrieval.measures import PerQuery, evaluate_run, values_of
+from hf_cocondenser.evaluation.measures import PerQuery, evaluate_run, values_of
+from hf_cocondenser.evaluation.significance import bootstrap_intervals
+from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.runs import Run
-from hf_cocondenser.retrieval.significance import bootstrap_intervals
 
 MEASURES = ("nDCG@10", "MRR@10", "Recall@100")
 Figures = dict[str, dict[str, Any]]

@@ -10,11 +10,11 @@ from transformers import AutoConfig, AutoModel, BertConfig, BertModel, PreTraine
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.data.store import SpanStore
 from hf_cocondenser.data.tokenizer import load_tokenizer
-from hf_cocondenser.latent_start import start_from_documents
-from hf_cocondenser.loading import loading
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
+from hf_cocondenser.pretraining.latent_start import start_from_documents
 from hf_cocondenser.quickstart.recipe import Recipe
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.loading import loading
 
 
 def save_initial_checkpoint(

@@ -21,10 +21,9 @@ from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import require_new_folder, write_json, write_text
 from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.hub.export import save_retriever
-from hf_cocondenser.pretraining_checks import require_seed
+from hf_cocondenser.pretraining.run import require_seed
 from hf_cocondenser.quickstart.corpus import build_collection
 from hf_cocondenser.quickstart.evaluation import Figures, Result, difference, measure
 from hf_cocondenser.quickstart.initial import save_initial_checkpoint, save_random_weights
@@ -33,11 +32,12 @@ from hf_cocondenser.quickstart.report import closing_words, format_answers, plot
 from hf_cocondenser.quickstart.threads import fastest_threads
 from hf_cocondenser.quickstart.training import Finetuning, Training, pretrain_stage
 from hf_cocondenser.retrieval.bm25 import BM25Index
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
-from hf_cocondenser.retrieval.loading import load_retrieval_data
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import Run, write_run
-from hf_cocondenser.retrieval.search import DenseSearcher
+from hf_cocondenser.utils.files import require_new_folder, write_json, write_text
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
-from hf_cocondenser.finetuning.mining import bm25_pool, mined_pool
-from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.finetuning.negatives.mining import bm25_pool, mined_pool
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
 from hf_cocondenser.finetuning.training_set import Pool, TrainingSet, relevant_documents
-from hf_cocondenser.pretraining import ModelOptions, pretrain
+from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
+from hf_cocondenser.pretraining.pretrain import pretrain
 from hf_cocondenser.quickstart.recipe import Recipe
 from hf_cocondenser.quickstart.schedule import ENDLESS, TimedSchedule
-from hf_cocondenser.retrieval.collection import RetrievalData
+from hf_cocondenser.retrieval.collections.collection import RetrievalData
+from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.encode import resolve_precision
-from hf_cocondenser.retrieval.search import DenseSearcher
-from hf_cocondenser.training_args import CondenserTrainingArguments
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -14,8 +14,8 @@ import numpy as np
 from bm25s.tokenization import Tokenizer
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.progress import on_terminal
 from hf_cocondenser.retrieval.runs import Run
+from hf_cocondenser.utils.progress import on_terminal
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets DEBUG for itself when imported
 

@@ -24,11 +24,11 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import read_json, write_json, write_text
-from hf_cocondenser.retrieval.collection import hash_texts
-from hf_cocondenser.retrieval.distributed import Processes, cpu_threads, launched_processes
 from hf_cocondenser.retrieval.encode import Encoder
 from hf_cocondenser.retrieval.retriever import fingerprint
+from hf_cocondenser.utils.distributed import Processes, cpu_threads, launched_processes
+from hf_cocondenser.utils.files import read_json, write_json, write_text
+from hf_cocondenser.utils.hashes import hash_texts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

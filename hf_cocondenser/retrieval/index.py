@@ -12,8 +12,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import output_folder, read_json, write_json
 from hf_cocondenser.retrieval.topk import Matrix, normalized
+from hf_cocondenser.utils.files import output_folder, read_json, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from hf_cocondenser.files import output_folder
 from hf_cocondenser.retrieval.topk import Matrix
+from hf_cocondenser.utils.files import output_folder
 
 _ROWS_OF_A_FILE = 131072
 _ROWS_OF_A_GROUP = 4096

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from hf_cocondenser.data.tokenizer import tokenizer_hash
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import read_json
 from hf_cocondenser.hub.export import usual_length
-from hf_cocondenser.loading import loading, refuse_classifier
-from hf_cocondenser.retrieval.protocols import DEFAULT, Protocol
+from hf_cocondenser.retrieval.collections.protocols import DEFAULT, Protocol
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.files import read_json
+from hf_cocondenser.utils.loading import loading, refuse_classifier
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

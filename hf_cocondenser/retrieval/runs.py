@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.files import write_text
+from hf_cocondenser.utils.files import write_text
 
 Run = dict[str, dict[str, float]]
 """Query id -> document id -> score."""

@@ -1,186 +1,179 @@
-"""Dense search over a corpus: encode, index or not, and give a run."""
+"""Answering queries on a corpus: the whole of `hf-cocondenser search`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from hf_cocondenser.data.surrogates import without_lone_surrogates
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.collection import hash_texts
-from hf_cocondenser.retrieval.distributed import cpu_threads, launched_processes
-from hf_cocondenser.retrieval.embeddings import encode_corpus
-from hf_cocondenser.retrieval.encode import Encoder
-from hf_cocondenser.retrieval.index import FaissIndex
-from hf_cocondenser.retrieval.milvus import MilvusIndex
-from hf_cocondenser.retrieval.retriever import fingerprint, score_function
-from hf_cocondenser.retrieval.runs import Run
-from hf_cocondenser.retrieval.topk import Matrix, exact_top_k, normalized
+from hf_cocondenser.retrieval.bm25 import BM25Index
+from hf_cocondenser.retrieval.collections.corpora import load_corpus, load_queries
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+from hf_cocondenser.retrieval.dense import DenseSearcher
+from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
+from hf_cocondenser.retrieval.parquet import write_embeddings
+from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever
+from hf_cocondenser.retrieval.runs import Run, ranked, require_run_ids, write_run
+from hf_cocondenser.utils.distributed import launched_processes, local_device
+from hf_cocondenser.utils.files import require_new_file, require_new_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["DenseSearcher", "dense_search", "exact_top_k", "normalized", "to_run"]
+_FUSED_DEPTH = 100  # of each list: deeper hits weigh less than 1 / 160
 
 
-@dataclass
-class DenseSearcher:
-    """A retriever with its encoded corpus.
+@dataclass(frozen=True)
+class Searched:
+    """What was asked and found.
 
     Attributes:
-        encoder: encodes the queries.
-        ids: document ids in row order.
-        vectors: shape (documents, dimension); None where Milvus has them all.
-        cosine: whether scores are cosines (else dot products).
-        index: over `vectors`; None searches exactly.
-        index_parameters: the index's search parameters, such as `nprobe=64`.
+        queries: query id -> text.
+        run: the hits.
+        corpus: document id -> text with title.
+        titles: document id -> title.
     """
 
-    encoder: Encoder
-    ids: Sequence[str]
-    vectors: Matrix | None
-    cosine: bool
-    index: FaissIndex | MilvusIndex | None = None
-    index_parameters: str | None = None
+    queries: dict[str, str]
+    run: Run
+    corpus: dict[str, str]
+    titles: dict[str, str]
 
-    @classmethod
-    def build(
-        cls,
-        model: SentenceTransformer,
-        corpus: Mapping[str, str],
-        *,
-        cache_dir: str | Path | None = None,
-        index: str | None = None,
-        index_parameters: str | None = None,
-        milvus: str | None = None,
-        score: str | None = None,
-        force_score: bool = False,
-        precision: str = "auto",
-        show_progress: bool = False,
-    ) -> DenseSearcher:
-        """Encode a corpus (and index it, where asked).
+    def hits(self, query: str) -> list[tuple[str, float]]:
+        """Documents and scores of a query, best first."""
+        return ranked(self.run.get(query, {}))
 
-        Args:
-            model: the retriever.
-            corpus: document id -> text.
-            cache_dir: folder for the embeddings and the index, to go on in and to use again; None keeps them in memory.
-            index: FAISS factory string; None searches exactly. With `milvus`, Milvus' index type.
-            index_parameters: the index's search parameters.
-            milvus: search over Milvus at this address (a path ending in .db is the embedded engine); of several processes,
-                which must all name it, the first is connected to it and can search.
-            score: `dot` or `cosine`, if the caller insists; by default the retriever's own.
-            force_score: allow a `score` that the retriever was not made for.
-            precision: `auto`, `float32` or `bfloat16`.
-            show_progress: show bars.
-
-        Raises:
-            InputError: the corpus is empty, the score function does not fit, or what is in `cache_dir` is of another
-                retriever or corpus.
-        """
-        if not corpus:
-            raise InputError("The corpus is empty, so there is nothing to search.")
-        cosine = score_function(model, score, force=force_score) == "cosine"
-        encoder = Encoder(model, precision=precision, threads=cpu_threads())
-        ids = list(corpus)
-        store = None
-        if milvus is not None:
-            with launched_processes() as processes:
-                if processes.rank == 0:
-                    store = MilvusIndex(
-                        milvus,
-                        retriever=fingerprint(model),
-                        corpus=hash_texts(corpus.items()),
-                        dimension=encoder.dimension,
-                        cosine=cosine,
-                        kind=index or "AUTOINDEX",
-                    )
-                # Together: a process that went on to encode would wait for those that do not.
-                if processes.decide(store is not None and len(store) == len(ids)):
-                    return cls(encoder, ids, None, cosine, store, index_parameters)
-        if cache_dir is None:
-            vectors: Matrix = encoder.encode(list(corpus.values()), show_progress=show_progress)
-            source = None
-        else:
-            folder = Path(cache_dir)
-            stored = encode_corpus(
-                model, corpus, folder / "embeddings", precision=precision, show_progress=show_progress
-            )
-            vectors, source = stored.vectors, stored.manifest
-        if milvus is not None:
-            if store is not None:
-                store.fill(ids, vectors, show_progress=show_progress)
-            return cls(encoder, ids, vectors, cosine, store, index_parameters)
-        if index is None:
-            return cls(encoder, ids, vectors, cosine)
-        place = None if cache_dir is None else Path(cache_dir) / f"index-{_index_name(index, cosine)}"
-        if place is not None and place.exists():
-            built = FaissIndex.load(place, source=source, cosine=cosine)
-        else:
-            built = FaissIndex.build(vectors, index, cosine=cosine, source=source, show_progress=show_progress)
-            if place is not None:
-                built.save(place)
-        return cls(encoder, ids, vectors, cosine, built, index_parameters)
-
-    def search(self, queries: Mapping[str, str], k: int = 100, *, exclude_same_id: bool = False) -> Run:
-        """The best `k` documents for each query (without the one of the query's own id, where asked)."""
-        vectors = self.encoder.encode(list(queries.values()), kind="query")
-        depth = k + 1 if exclude_same_id else k
-        if self.index is None:
-            assert self.vectors is not None
-            device = self.encoder.model.device
-            scores, rows = exact_top_k(vectors, self.vectors, depth, cosine=self.cosine, device=device)
-        else:
-            scores, rows = self.index.search(vectors, depth, rescore=self.vectors, parameters=self.index_parameters)
-        return to_run(list(queries), self.ids, scores, rows, k, exclude_same_id)
+    def body(self, document: str) -> str:
+        """A document's text without its title."""
+        return self.corpus[document][len(self.titles.get(document, "")) :].lstrip()
 
 
-def _index_name(factory: str, cosine: bool) -> str:
-    return f"{'cosine' if cosine else 'dot'}-{re.sub(r'[^0-9A-Za-z_]+', '-', factory)}"
-
-
-def dense_search(
-    model: SentenceTransformer,
-    queries: Mapping[str, str],
-    corpus: Mapping[str, str],
-    k: int = 100,
+def search_corpus(
+    model: str | Path | SentenceTransformer,
+    corpus: str | Path | None = None,
     *,
-    exclude_same_id: bool = False,
+    data: str | Path | None = None,
+    split: str = "auto",
+    queries: Sequence[str] = (),
+    queries_file: str | Path | None = None,
+    k: int = 10,
+    output: str | Path | None = None,
+    hybrid: bool = False,
+    bm25_language: str = "auto",
+    score: str | None = None,
+    force_score: bool = False,
     precision: str = "auto",
-    show_progress: bool = False,
-) -> Run:
-    """Encode queries and corpus and search exactly with the retriever's own score function.
+    cache_dir: str | Path | None = None,
+    index: str | None = None,
+    index_parameters: str | None = None,
+    milvus: str | None = None,
+    parquet_dir: str | Path | None = None,
+) -> Searched | None:
+    """Search a corpus, or a judged collection with its own queries.
+
+    Under torchrun or accelerate launch the processes share the encoding; they need `cache_dir`.
 
     Args:
-        model: the retriever.
-        queries: query id -> text.
-        corpus: document id -> text.
-        k: hits per query.
-        exclude_same_id: leave out the document that has the query's own id.
+        model: a retriever, or where it is.
+        corpus: documents, see `load_corpus`.
+        data: instead of `corpus`: a judged collection.
+        split: which of its queries.
+        queries: query texts (their ids are 1, 2...).
+        queries_file: more of them, see `load_queries`.
+        k: documents for each query.
+        output: TREC run file to write; one of the name is replaced.
+        hybrid: fuse with BM25.
+        bm25_language: see `BM25Index.build`.
+        score: `dot` or `cosine`; by default the retriever's own.
+        force_score: allow a score that the retriever was not made for.
         precision: `auto`, `float32` or `bfloat16`.
-        show_progress: show bars.
+        cache_dir: folder for embeddings and index; without queries it is only filled.
+        index: FAISS factory string; None searches exactly.
+        index_parameters: the index's search parameters.
+        milvus: search over Milvus at this address; `index` is then Milvus' index type.
+        parquet_dir: new folder to write the embeddings to as a Parquet data set.
+
+    Returns:
+        What was found; None in every process but the first.
 
     Raises:
-        InputError: the corpus is empty, or the retriever's score function cannot be searched.
+        InputError: something named is not there, does not fit or would not be used, or there is nothing to do.
     """
-    searcher = DenseSearcher.build(model, corpus, precision=precision, show_progress=show_progress)
-    return searcher.search(queries, k, exclude_same_id=exclude_same_id)
-
-
-def to_run(
-    query_ids: Sequence[str],
-    document_ids: Sequence[str],
-    scores: np.ndarray,
-    rows: np.ndarray,
-    k: int | None = None,
-    exclude_same_id: bool = False,
-) -> Run:
-    """Search results as a run of at most `k` hits a query; rows of -1 (no hit) are left out."""
-    run: Run = {}
-    for query, hits, values in zip(query_ids, rows.tolist(), scores.tolist(), strict=True):
-        found = [(document_ids[row], value) for row, value in zip(hits, values, strict=True) if row >= 0]
-        run[query] = dict([hit for hit in found if not (exclude_same_id and hit[0] == query)][:k])
-    return run
+    if k < 1:
+        raise InputError(f"{k} documents were asked for each query; ask for at least one.")
+    if split != "auto" and data is None:
+        raise InputError(
+            f"Nothing uses the split '{split}' without a judged collection; leave it out, or name --data."
+        )
+    if bm25_language != "auto" and not hybrid:
+        raise InputError(
+            f"Nothing uses the language '{bm25_language}' of BM25 without BM25; leave it out, or add --hybrid."
+        )
+    if output is not None:
+        require_new_file(output)
+    asked = {str(number): without_lone_surrogates(text) for number, text in enumerate(queries, start=1)}
+    if queries_file is not None:
+        if asked:
+            raise InputError("Give queries or a file of queries, not both.")
+        asked = load_queries(queries_file)
+    same_ids = False  # the ids of queries that a user brings say nothing of documents
+    if data is not None:
+        collection = load_retrieval_data(data, split)
+        texts, titles = collection.corpus, collection.titles
+        if not asked:
+            asked, same_ids = collection.queries, collection.protocol.exclude_same_id
+    else:
+        assert corpus is not None, "name a corpus or a data set"
+        texts, titles = load_corpus(corpus)
+    if not asked and cache_dir is None and parquet_dir is None and milvus is None:
+        raise InputError(
+            "There is no query; give some, or say where the embeddings should go to only encode the corpus."
+        )
+    if index_parameters is not None and index is None and milvus is None:
+        raise InputError(
+            "Search parameters are an index's, and the search is exact; name an index too, or leave them out."
+        )
+    if parquet_dir is not None:
+        require_new_folder(parquet_dir)
+    if output is not None:
+        require_run_ids(asked, texts)
+    with launched_processes() as processes:
+        if processes.world_size > 1 and cache_dir is None:
+            raise InputError("Several processes share their work through a folder: name one with --cache-dir.")
+        if isinstance(model, str | Path):
+            model = load_retriever(model, device=local_device())
+        searcher = DenseSearcher.build(
+            model,
+            texts,
+            cache_dir=cache_dir,
+            index=index if processes.rank == 0 else None,
+            index_parameters=index_parameters,
+            milvus=milvus,
+            score=score,
+            force_score=force_score,
+            precision=precision,
+            show_progress=processes.rank == 0,
+        )
+        if processes.rank:
+            return None
+    if parquet_dir is not None:
+        vectors = searcher.vectors
+        if vectors is None:  # all of them are in Milvus
+            vectors = searcher.encoder.encode(list(texts.values()), show_progress=True)
+        about = {
+            "retriever": fingerprint(model),
+            "score": "cosine" if searcher.cosine else "dot",
+            "precision": searcher.encoder.precision,
+        }
+        write_embeddings(parquet_dir, searcher.ids, vectors, texts, titles, about=about, show_progress=True)
+    depth = max(k, _FUSED_DEPTH) if hybrid else k
+    run = searcher.search(asked, depth, exclude_same_id=same_ids)
+    if hybrid and asked:
+        bm25 = BM25Index.build(texts, language=bm25_language).search(asked, depth, exclude_same_id=same_ids)
+        run = reciprocal_rank_fusion([bm25, run], depth=k)
+    if output is not None:
+        write_run(output, run)
+    return Searched(asked, run, texts, titles)

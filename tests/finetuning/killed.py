@@ -29,7 +29,7 @@ def die(*args, **kwargs):
 if __name__ == "__main__":
     import torch
 
-    import hf_cocondenser.finetuning.mining as mining_step
+    import hf_cocondenser.finetuning.negatives.mining as mining_step
     import hf_cocondenser.finetuning.training as training
 
     torch.set_num_threads(1)

@@ -14,7 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from hf_cocondenser import CondenserForPreTraining
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.pseudo_queries import pseudo_queries
+from hf_cocondenser.finetuning.queries.from_documents import pseudo_queries
 
 LONG = "one two three four five six seven eight nine ten eleven."
 

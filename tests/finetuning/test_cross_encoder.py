@@ -13,9 +13,9 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
-from hf_cocondenser.finetuning.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
 from hf_cocondenser.finetuning.finetune import finetune
-from hf_cocondenser.finetuning.pools import read_pool, write_pool
+from hf_cocondenser.finetuning.negatives.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
+from hf_cocondenser.finetuning.negatives.pools import read_pool, write_pool
 
 CORPUS = {"a": "w1 w2", "b": "w3", "c": "w4 w5 w6", "d": "w7"}
 

@@ -12,12 +12,12 @@ from transformers import T5Config, T5EncoderModel
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
-from hf_cocondenser.finetuning.estimate import estimate_cost, log_estimates, t5_size
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config
 from hf_cocondenser.finetuning.lora import add_lora
 from hf_cocondenser.finetuning.recipes import gtr_config
-from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
+from hf_cocondenser.finetuning.t5_estimate import estimate_cost, log_estimates, t5_size
 
 ROWS, LENGTH = 4, 32
 

@@ -18,17 +18,17 @@ from transformers import AutoTokenizer
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.finetuning import lora
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
 from hf_cocondenser.finetuning.dev import DevEvaluator
 from hf_cocondenser.finetuning.finetune import dev_split, finetune
-from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import train_round, training_arguments
 from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
-from hf_cocondenser.retrieval.loading import load_retrieval_data
-from hf_cocondenser.retrieval.measures import evaluate_run
-from hf_cocondenser.retrieval.search import dense_search
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+from hf_cocondenser.retrieval.dense import dense_search
 from tests.launch import torchrun
 
 CONFIG = {

@@ -20,16 +20,16 @@ from transformers import MT5Config, MT5EncoderModel, T5Config, T5ForConditionalG
 from transformers.optimization import Adafactor
 
 from hf_cocondenser.cli.main import main
-from hf_cocondenser.dropout import set_dropout
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
 from hf_cocondenser.finetuning.recipes import gtr_config, gtr_settings
-from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import optimizer, require_fitting_precision
+from hf_cocondenser.pretraining.dropout import set_dropout
+from hf_cocondenser.retrieval.collections.protocols import PROTOCOLS, find_protocol
 from hf_cocondenser.retrieval.encode import encode_texts
-from hf_cocondenser.retrieval.protocols import PROTOCOLS, find_protocol
 from hf_cocondenser.retrieval.retriever import protocol_lengths
 from tests.finetuning import tolerance
 from tests.launch import torchrun

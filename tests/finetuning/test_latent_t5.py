@@ -13,8 +13,8 @@ from hf_cocondenser.data.tokenizer import train_wordpiece
 from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config, make_fresh_t5
 from hf_cocondenser.finetuning.latent_t5 import FILLER, start_projection, start_t5_from_texts
 from hf_cocondenser.finetuning.recipes import gtr_config
-from hf_cocondenser.finetuning.starting_point import load_starting_point
-from hf_cocondenser.latent_start import count_tokens, latent_vectors
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
+from hf_cocondenser.pretraining.latent_start import count_tokens, latent_vectors
 
 WIDTH = 64
 FILES = sorted((Path(__file__).parents[2] / "hf_cocondenser").rglob("*.py"))

@@ -18,10 +18,10 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import MiningConfig, PairsConfig
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config, is_fresh_t5
-from hf_cocondenser.finetuning.pair_stream import PairBatches, pair_labels
-from hf_cocondenser.finetuning.pairs import mixed_pairs, open_pairs, parse_source, shares
+from hf_cocondenser.finetuning.pairs.sources import mixed_pairs, open_pairs, parse_source, shares
+from hf_cocondenser.finetuning.pairs.stream import PairBatches, pair_labels
 from hf_cocondenser.finetuning.recipes import gtr_config
-from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.trainer import PairTrainer
 from hf_cocondenser.hub.card import FROM_SCRATCH
 

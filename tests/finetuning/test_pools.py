@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.audit import audit_pool, overlap
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
-from hf_cocondenser.finetuning.mining import bm25_pool, mined_pool, scores_of
-from hf_cocondenser.finetuning.pools import choose_negatives, read_pool, simans_weights, write_pool
+from hf_cocondenser.finetuning.negatives.audit import audit_pool, overlap
+from hf_cocondenser.finetuning.negatives.mining import bm25_pool, mined_pool, scores_of
+from hf_cocondenser.finetuning.negatives.pools import choose_negatives, read_pool, simans_weights, write_pool
 from hf_cocondenser.finetuning.training_set import relevant_documents
-from hf_cocondenser.retrieval.loading import load_retrieval_data
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.runs import ranked
-from hf_cocondenser.retrieval.search import DenseSearcher
 
 CORPUS = {"p": "the right answer", "copy": "The  right answer", "echo": "what is it"} | {
     f"n{i}": f"passage number {i}" for i in range(10)

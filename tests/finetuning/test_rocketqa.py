@@ -13,15 +13,15 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import MiningConfig
-from hf_cocondenser.finetuning.cross_encoder import load_cross_encoder
 from hf_cocondenser.finetuning.finetune import finetune
-from hf_cocondenser.finetuning.judge import judge_examples, judge_report, train_judge
-from hf_cocondenser.finetuning.pools import choose_negatives, read_pool
+from hf_cocondenser.finetuning.negatives.cross_encoder import load_cross_encoder
+from hf_cocondenser.finetuning.negatives.pools import choose_negatives, read_pool
+from hf_cocondenser.finetuning.negatives.train_cross_encoder import judge_examples, judge_report, train_judge
 from hf_cocondenser.finetuning.recipes import rocketqa_configs, rocketqa_settings
-from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training_set import relevant_documents
-from hf_cocondenser.retrieval.collection import RetrievalData
-from hf_cocondenser.retrieval.loading import load_retrieval_data
+from hf_cocondenser.retrieval.collections.collection import RetrievalData
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 
 TINY = {
     "max_steps": 3,

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from hf_cocondenser import CondenserForPreTraining
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
-from hf_cocondenser.finetuning.starting_point import (
+from hf_cocondenser.finetuning.retriever_start import (
     freeze_unused,
     load_starting_point,
     model_hash,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.steps import run_step
+from hf_cocondenser.utils.steps import run_step
 
 
 def test_a_step_is_done_once(tmp_path: Path):

@@ -12,17 +12,17 @@ from transformers import T5EncoderModel
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.evaluation.lengths import document_lengths, words_of_hits
+from hf_cocondenser.evaluation.measures import evaluate_run
+from hf_cocondenser.evaluation.significance import bootstrap_intervals
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
-from hf_cocondenser.retrieval.lengths import document_lengths, words_of_hits
-from hf_cocondenser.retrieval.loading import load_retrieval_data
-from hf_cocondenser.retrieval.measures import evaluate_run
+from hf_cocondenser.research.study.cells import StudyCells
+from hf_cocondenser.research.study.plan import Cell, StudyConfig, plan_cells
+from hf_cocondenser.research.study.statistics import estimate
+from hf_cocondenser.research.study.study import run_study
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+from hf_cocondenser.retrieval.dense import dense_search
 from hf_cocondenser.retrieval.retriever import load_retriever
-from hf_cocondenser.retrieval.search import dense_search
-from hf_cocondenser.retrieval.significance import bootstrap_intervals
-from hf_cocondenser.study.cells import StudyCells
-from hf_cocondenser.study.plan import Cell, StudyConfig, plan_cells
-from hf_cocondenser.study.statistics import estimate
-from hf_cocondenser.study.study import run_study
 
 MODELS = ["t5:1x32", "t5:2x32"]
 OPTIONS = {

@@ -24,10 +24,10 @@ from transformers import AutoModel, BertConfig, BertForMaskedLM
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.data.tokenizer import train_wordpiece
+from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.quickstart.initial import save_random_weights
 from hf_cocondenser.quickstart.road import DEFAULT_MODEL, START_AND_END, Road
-from hf_cocondenser.retrieval.loading import load_retrieval_data
-from hf_cocondenser.retrieval.measures import evaluate_run
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import read_run
 from hf_cocondenser.shipped import checkpoint_path

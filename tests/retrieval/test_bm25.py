@@ -120,8 +120,8 @@ def test_refused():
 
 
 def test_scifact_figure(shared_data):
-    from hf_cocondenser.retrieval.loading import load_retrieval_data
-    from hf_cocondenser.retrieval.measures import evaluate_run
+    from hf_cocondenser.evaluation.measures import evaluate_run
+    from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 
     data = load_retrieval_data(shared_data / "scifact")
     run = BM25Index.build(data.corpus).search(data.queries, 100)

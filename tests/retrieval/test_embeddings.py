@@ -13,10 +13,10 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.retrieval.dense import DenseSearcher, dense_search
 from hf_cocondenser.retrieval.embeddings import encode_corpus, open_embeddings
 from hf_cocondenser.retrieval.encode import encode_texts
 from hf_cocondenser.retrieval.retriever import fingerprint
-from hf_cocondenser.retrieval.search import DenseSearcher, dense_search
 from tests.launch import ROOT, torchrun
 
 WORDS = ["whales", "are", "large", "sea", "mammals", "that", "sing", "bread", "is", "baked", "from", "a", "dough"]

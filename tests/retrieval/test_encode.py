@@ -10,10 +10,10 @@ from sentence_transformers.sentence_transformer.modules import Router, StaticEmb
 from transformers import AutoTokenizer
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.retrieval.dense import dense_search
 from hf_cocondenser.retrieval.embeddings import encode_corpus
 from hf_cocondenser.retrieval.encode import Encoder, encode_texts
 from hf_cocondenser.retrieval.retriever import fingerprint
-from hf_cocondenser.retrieval.search import dense_search
 
 WORDS = ["whales", "are", "large", "sea", "mammals", "that", "sing", "bread", "is", "baked", "from", "a", "dough"]
 

@@ -9,13 +9,13 @@ import pytest
 import pytrec_eval
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.answers import has_answer
-from hf_cocondenser.retrieval.benchmark import SearchOptions, compare_runs, evaluate_retriever
-from hf_cocondenser.retrieval.collection import Document, Query, assemble
-from hf_cocondenser.retrieval.evaluation import evaluate_systems, measure_run
+from hf_cocondenser.evaluation.answers import has_answer
+from hf_cocondenser.evaluation.evaluate import SearchOptions, compare_runs, evaluate_retriever
+from hf_cocondenser.evaluation.lengths import document_lengths
+from hf_cocondenser.evaluation.systems import evaluate_systems, measure_run
+from hf_cocondenser.retrieval.collections.collection import Document, Query, assemble
+from hf_cocondenser.retrieval.collections.protocols import DEFAULT, Protocol
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
-from hf_cocondenser.retrieval.lengths import document_lengths
-from hf_cocondenser.retrieval.protocols import DEFAULT, Protocol
 from hf_cocondenser.retrieval.runs import read_run, write_run
 
 WORDS = ["whale", "bread", "stone", "river", "cloud", "song", "wheel", "night"]
@@ -212,7 +212,7 @@ def test_compare_a_folder_of_runs_of_other_queries(beir_folder, tmp_path):
 def test_nfcorpus_equals_pytrec_eval_directly(shared_data):
     """Graded gains of a real data set: BM25's run measured by us and by pytrec_eval alone."""
     from hf_cocondenser.retrieval.bm25 import BM25Index
-    from hf_cocondenser.retrieval.loading import load_retrieval_data
+    from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 
     data = load_retrieval_data(shared_data / "nfcorpus-filtered")
     run = BM25Index.build(data.corpus).search(data.queries, 100)

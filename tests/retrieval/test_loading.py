@@ -8,9 +8,9 @@ import json
 import pytest
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.collection import Document, Query, assemble
-from hf_cocondenser.retrieval.corpora import load_corpus, load_queries
-from hf_cocondenser.retrieval.loading import load_retrieval_data
+from hf_cocondenser.retrieval.collections.collection import Document, Query, assemble
+from hf_cocondenser.retrieval.collections.corpora import load_corpus, load_queries
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 
 
 def test_counts_of_an_awkward_folder(write_beir, tmp_path):

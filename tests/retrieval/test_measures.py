@@ -8,8 +8,8 @@ import pytest
 import pytrec_eval
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
-from hf_cocondenser.retrieval.measures import evaluate_run
 from hf_cocondenser.retrieval.runs import read_run, write_run
 
 NAMES = {

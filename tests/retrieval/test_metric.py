@@ -6,8 +6,8 @@ import evaluate
 import numpy as np
 import pytest
 
-from hf_cocondenser.retrieval import metric as module
-from hf_cocondenser.retrieval.measures import evaluate_run
+from hf_cocondenser.evaluation import metric as module
+from hf_cocondenser.evaluation.measures import evaluate_run
 
 QRELS = {"q1": {"d1": 2, "d2": 1, "d3": 0}, "q2": {"d4": 1}, "q3": {"d1": 1}}
 RUN = {"q1": {"d2": 3.0, "d1": np.float32(1.0)}, "q2": {"d9": 1.0, "d4": 0.5}}

@@ -12,11 +12,11 @@ from sentence_transformers import SentenceTransformer
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.retrieval.dense import DenseSearcher, dense_search
 from hf_cocondenser.retrieval.encode import encode_texts
 from hf_cocondenser.retrieval.milvus import MilvusIndex
 from hf_cocondenser.retrieval.parquet import write_embeddings
 from hf_cocondenser.retrieval.runs import read_run
-from hf_cocondenser.retrieval.search import DenseSearcher, dense_search
 from hf_cocondenser.retrieval.topk import exact_top_k
 from tests.launch import torchrun
 
@@ -82,8 +82,8 @@ def test_search_over_milvus_is_the_same_search(uri, retriever, beir_folder, corp
 FILLED = """
 import sys
 import numpy as np
-import hf_cocondenser.retrieval.search as search
-from hf_cocondenser.retrieval.answering import search_corpus
+import hf_cocondenser.retrieval.dense as search
+from hf_cocondenser.retrieval.search import search_corpus
 
 class Filled:  # stands for a server, which has the whole corpus already
     def __init__(self, uri, **options):

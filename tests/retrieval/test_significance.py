@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hf_cocondenser.retrieval.significance import bootstrap_intervals, holm, randomisation_test
+from hf_cocondenser.evaluation.significance import bootstrap_intervals, holm, randomisation_test
 
 
 def test_small_samples_are_exact():

@@ -12,12 +12,12 @@ from types import SimpleNamespace
 import pytest
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.collection import Document, Query
-from hf_cocondenser.retrieval.evaluation import measure_run
-from hf_cocondenser.retrieval.loading import load_retrieval_data
-from hf_cocondenser.retrieval.protocols import PROTOCOLS, find_protocol, qrels_hash
-from hf_cocondenser.retrieval.sources import dpr
-from hf_cocondenser.retrieval.sources.hub import HubDataset
+from hf_cocondenser.evaluation.systems import measure_run
+from hf_cocondenser.retrieval.collections import dpr
+from hf_cocondenser.retrieval.collections.collection import Document, Query
+from hf_cocondenser.retrieval.collections.hub import HubDataset
+from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+from hf_cocondenser.retrieval.collections.protocols import PROTOCOLS, find_protocol, qrels_hash
 
 
 def jsonl(path: Path, *rows: dict) -> None:
@@ -169,7 +169,7 @@ def test_an_id_of_ir_datasets_that_names_another_split_is_refused(monkeypatch):
         queries=lambda: [Query("q", "who sings")],
         judgements=lambda: [("q", "d", 1)],
     )
-    monkeypatch.setattr("hf_cocondenser.retrieval.loading.CatalogueDataset", lambda identifier: part)
+    monkeypatch.setattr("hf_cocondenser.retrieval.collections.loading.CatalogueDataset", lambda identifier: part)
     for name, split in (("beir/x/test", "train"), ("beir/x/train", "test"), ("msmarco-passage/dev/small", "train")):
         with pytest.raises(
             InputError, match=f"{name}' has the judgements of .* but those of '{split}' were asked for"

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from hf_cocondenser.finetuning.config import FinetuneConfig
-from hf_cocondenser.finetuning.starting_point import load_starting_point
-from hf_cocondenser.scorers.base import Scorer
-from hf_cocondenser.scorers.catalogue import TRAINED_HERE
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
+from hf_cocondenser.research.scorers.base import Scorer
+from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE
 from tests.toy_collection import write_backbone, write_collection
 
 

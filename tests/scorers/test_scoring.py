@@ -13,14 +13,14 @@ from safetensors.torch import load_file, save_file
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
-from hf_cocondenser.finetuning.starting_point import load_starting_point
-from hf_cocondenser.retrieval.search import dense_search
-from hf_cocondenser.scorers.base import Scorer
-from hf_cocondenser.scorers.catalogue import TRAINED_HERE, load_scorer
-from hf_cocondenser.scorers.colbert import ColBERT
-from hf_cocondenser.scorers.dense import DenseScorer
-from hf_cocondenser.scorers.scoring import DocumentVectors, rescore, search_exactly
-from hf_cocondenser.scorers.vectors import Vectors
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
+from hf_cocondenser.research.scorers.base import Scorer
+from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE, load_scorer
+from hf_cocondenser.research.scorers.colbert import ColBERT
+from hf_cocondenser.research.scorers.dense import DenseScorer
+from hf_cocondenser.research.scorers.scoring import DocumentVectors, rescore, search_exactly
+from hf_cocondenser.research.scorers.vectors import Vectors
+from hf_cocondenser.retrieval.dense import dense_search
 
 QUERIES = ["w1 w2 w3", "w7", "w9 w9 w50 w51 w52 w53"]
 DOCUMENTS = ["w2 w3 w2 w60", "w1", "w100 w101 w102 w103 w104 w105 w106", "w9 w53"]

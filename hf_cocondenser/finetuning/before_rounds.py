@@ -1,0 +1,112 @@
+"""What comes before fine-tuning: a fresh encoder, where one is wanted, and the stage on pairs."""
+
+from __future__ import annotations
+
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from hf_cocondenser.data.tokenizer import train_wordpiece
+from hf_cocondenser.finetuning.config import FinetuneConfig, PairsConfig, settings
+from hf_cocondenser.finetuning.fresh_t5 import fresh_inputs, fresh_t5_config, is_fresh_t5, make_fresh_t5
+from hf_cocondenser.finetuning.pairs.training import open_stream, sources_signature, train_on_pairs
+from hf_cocondenser.finetuning.retriever_start import load_starting_point, model_hash
+from hf_cocondenser.finetuning.training import RETRIEVER
+from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
+from hf_cocondenser.utils.steps import processes, run_step
+
+_ENCODER = "encoder"
+_PAIRS_FOR_FRESH = 100_000
+
+
+def begin(
+    checkpoint: str | Path,
+    train: RetrievalData | None,
+    dev: RetrievalData | None,
+    steps: Path,
+    config: FinetuneConfig,
+    pairs: PairsConfig,
+    overwrite: bool = False,
+) -> tuple[str | Path, dict[str, dict[str, Any]]]:
+    """Make what fine-tuning starts from.
+
+    Args:
+        checkpoint: see `finetune`.
+        train: a fresh encoder and its tokenizer are made for its corpus; where there is none, for the first pairs.
+        dev: measured while training on pairs.
+        steps: folder of the steps.
+        config: training.
+        pairs: the stage on pairs.
+        overwrite: do steps again whose inputs changed.
+
+    Returns:
+        The checkpoint to fine-tune, and the manifests of the steps that were needed.
+    """
+    manifests: dict[str, dict[str, Any]] = {}
+    start = checkpoint
+    if is_fresh_t5(checkpoint):
+        manifests["fresh"] = _fresh(str(checkpoint), train, steps, config, pairs, overwrite)
+        start = steps / "fresh" / _ENCODER
+    if pairs.wanted:
+        manifests["pairs"] = _on_pairs(start, dev, steps, config, pairs, overwrite)
+        start = steps / "pairs" / RETRIEVER
+    return start, manifests
+
+
+def _fresh(
+    shape: str,
+    train: RetrievalData | None,
+    steps: Path,
+    config: FinetuneConfig,
+    pairs: PairsConfig,
+    overwrite: bool,
+) -> dict[str, Any]:
+    fresh_t5_config(shape, config.vocabulary)  # refuses a bad shape before the tokenizer is trained
+
+    def work(folder: Path) -> dict[str, Any]:
+        if train is not None:
+            documents, questions = list(train.corpus.values()), list(train.queries.values())
+        else:
+            first = list(islice(open_stream(pairs, config.seed)(), _PAIRS_FOR_FRESH))
+            documents, questions = [answer for _, answer in first], [question for question, _ in first]
+        tokenizer = train_wordpiece(chain(documents, questions), config.vocabulary)
+        make_fresh_t5(shape, tokenizer, documents, folder / _ENCODER, config)
+        return {}
+
+    texts = data_hashes(train) if train is not None else sources_signature(pairs)
+    return run_step(steps / "fresh", fresh_inputs(shape, texts, config), work, overwrite=overwrite)
+
+
+def _on_pairs(
+    start: str | Path,
+    dev: RetrievalData | None,
+    steps: Path,
+    config: FinetuneConfig,
+    pairs: PairsConfig,
+    overwrite: bool,
+) -> dict[str, Any]:
+    model = load_starting_point(start, steps, config)
+    without = (
+        "rounds",
+        "round2_start",
+        "round2_negatives",
+        "negatives_per_query",
+        "epochs",
+        "max_steps",
+        "train_share",
+    )
+    inputs = {
+        **settings(config, *without),
+        **settings(pairs, "stages"),
+        "sources": sources_signature(pairs),
+        "start": model_hash(model),
+        "dev": None if dev is None else data_hashes(dev),
+        "processes": processes().num_processes,
+    }
+    return run_step(
+        steps / "pairs",
+        inputs,
+        lambda folder: train_on_pairs(model, pairs, dev, folder, config),
+        overwrite=overwrite,
+        everywhere=True,
+    )

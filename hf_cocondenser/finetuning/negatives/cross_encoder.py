@@ -1,0 +1,133 @@
+"""Cross-encoders as judges: RocketQA's denoising, and labels for queries nobody judged."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.negatives.pools import PairScorer
+from hf_cocondenser.finetuning.training_set import Pool, same_text
+from hf_cocondenser.retrieval.runs import Run, ranked
+from hf_cocondenser.utils.loading import loading
+from hf_cocondenser.utils.progress import on_terminal
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+logger = logging.getLogger(__name__)
+
+
+def load_cross_encoder(name_or_path: str) -> PairScorer:
+    """A cross-encoder's probability that a passage answers a query.
+
+    One output is taken through a sigmoid, two (irrelevant, relevant) through a softmax.
+
+    Raises:
+        InputError: it cannot be loaded, or has more outputs than two.
+    """
+    from sentence_transformers import CrossEncoder
+
+    with loading("The cross-encoder", name_or_path):
+        model = CrossEncoder(name_or_path)
+    if model.num_labels not in (1, 2):
+        raise InputError(f"The cross-encoder '{name_or_path}' has {model.num_labels} outputs; it must have 1 or 2.")
+    return lambda pairs: _probabilities(model, pairs)
+
+
+def _probabilities(model: CrossEncoder, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+    if not pairs:
+        return np.zeros(0)
+    bar = len(pairs) > 1000 and on_terminal()
+    logits = model.predict(
+        list(pairs), activation_fn=torch.nn.Identity(), convert_to_tensor=True, show_progress_bar=bar
+    )
+    logits = logits.float().cpu()
+    return (torch.sigmoid(logits) if logits.ndim == 1 else torch.softmax(logits, dim=1)[:, 1]).numpy()
+
+
+def label_queries(
+    run: Run,
+    queries: Mapping[str, str],
+    corpus: Mapping[str, str],
+    cross_encoder: PairScorer,
+    *,
+    above: float,
+    below: float,
+    depth: int,
+    number: int,
+) -> tuple[Pool, Pool, dict[str, int]]:
+    """Label unjudged queries (RocketQA's augmentation).
+
+    Passages scored over `above` become relevant, those under `below` negatives, the rest are not used. A query without
+    a relevant passage is dropped.
+
+    Args:
+        run: candidates.
+        queries: query id -> text.
+        corpus: document id -> text.
+        cross_encoder: the judge.
+        above: threshold for relevant passages.
+        below: threshold for negatives.
+        depth: candidates per query, best first.
+        number: negatives per query at most, the hardest first.
+
+    Returns:
+        Relevant passages (best first) and negatives of the queries that are kept, and counts.
+    """
+    pairs = [(query, document) for query in queries for document, _ in ranked(run.get(query, {}), depth)]
+    scores = cross_encoder([(queries[query], corpus[document]) for query, document in pairs])
+    relevant: dict[str, list[tuple[float, str]]] = {}
+    negatives: Pool = {}
+    for (query, document), score in zip(pairs, scores.tolist(), strict=True):
+        if score > above:
+            relevant.setdefault(query, []).append((score, document))
+        elif score < below:
+            negatives.setdefault(query, []).append(document)
+    kept = {query: [document for _, document in sorted(found, reverse=True)] for query, found in relevant.items()}
+    counts = {
+        "unlabelled_queries": len(queries),
+        "labelled": len(kept),
+        "judged_pairs": len(pairs),
+        "pseudo_positives": sum(map(len, kept.values())),
+    }
+    return kept, {query: negatives.get(query, [])[:number] for query in kept}, counts
+
+
+def read_unlabelled(path: str | Path, known: Sequence[str]) -> dict[str, str]:
+    """Read unlabelled queries (JSON lines with `text`, or one per line), without those in `known` and repetitions.
+
+    Raises:
+        InputError: the file cannot be read, or has no new query.
+    """
+    seen = {same_text(text) for text in known}
+    queries: dict[str, str] = {}
+    try:
+        lines = (
+            Path(path).read_text(encoding="utf-8-sig").split("\n")
+        )  # splitlines would cut at what JSON leaves as it is
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The unlabelled queries '{path}' cannot be read: {error}.") from None
+    for number, line in enumerate(lines, start=1):
+        text = _query_text(line, path, number)
+        if text and same_text(text) not in seen:
+            seen.add(same_text(text))
+            queries[f"unlabelled-{number}"] = text
+    if not queries:
+        raise InputError(f"'{path}' has no query that is not among the judged ones.")
+    return queries
+
+
+def _query_text(line: str, path: str | Path, number: int) -> str:
+    if not line.lstrip().startswith("{"):
+        return line.strip()
+    try:
+        return str(json.loads(line)["text"]).strip()
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise InputError(f"Line {number} of '{path}' is no JSON object with 'text'.") from None

@@ -1,0 +1,88 @@
+"""Batches of a stream of pairs, as the loss takes them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+from hf_cocondenser.finetuning.pairs.sources import Pair
+from hf_cocondenser.finetuning.tokens import prompt_of
+from hf_cocondenser.finetuning.training_set import same_text
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class PairBatches(IterableDataset):
+    """This process's part of every global batch, tokenised when it is asked for.
+
+    All processes read the same stream and keep their own rows, so what a batch holds depends on the seed alone, and
+    passages with equal texts, or answers to equal questions, are known to each other wherever they are.
+
+    Args:
+        model: its prompts and lengths are used.
+        stream: gives the endless stream from its start.
+        batch_size: pairs per process.
+        rank, world: this process, and how many there are.
+
+    Attributes:
+        start: global batches to leave out at the start, when a stopped run goes on.
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        stream: Callable[[], Iterator[Pair]],
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.model = model
+        self.stream = stream
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world = world
+        self.start = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        size = self.batch_size * self.world
+        stream = islice(self.stream(), self.start * size, None)
+        while True:
+            pairs = list(islice(stream, size))
+            mine = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+            questions, answers = zip(*pairs[mine], strict=True)
+            batch = {f"query_{name}": value for name, value in self._features(questions, "query").items()}
+            batch |= {f"passage_{name}": value for name, value in self._features(answers, "document").items()}
+            yield {**batch, "label": pair_labels(pairs)[mine]}
+
+    def _features(self, texts: Sequence[str], task: str) -> dict[str, Any]:
+        features = self.model.preprocess(list(texts), prompt=prompt_of(self.model, task), task=task)
+        return {**features, "task": task}
+
+
+def pair_labels(pairs: Sequence[Pair]) -> torch.Tensor:
+    """Labels of a batch of pairs for `MaskedContrastiveLoss`, shape (pairs, 1 + r).
+
+    The first column is the key of a row's answer, the others those of all answers to the same question, padded with -1.
+    """
+    keys = [_key(answer) for _, answer in pairs]
+    relevant: dict[str, set[int]] = {}
+    questions = [same_text(question) for question, _ in pairs]
+    for question, key in zip(questions, keys, strict=True):
+        relevant.setdefault(question, set()).add(key)
+    labels = np.full((len(pairs), 1 + max(map(len, relevant.values()))), -1, dtype=np.int64)
+    for row, (question, key) in enumerate(zip(questions, keys, strict=True)):
+        own = sorted(relevant[question])
+        labels[row, : 1 + len(own)] = [key, *own]
+    return torch.from_numpy(labels)
+
+
+def _key(text: str) -> int:
+    """63 bits of a hash of the words: a stream is too long to number its texts."""
+    return int.from_bytes(hashlib.blake2b(same_text(text).encode(), digest_size=8).digest(), "little") >> 1

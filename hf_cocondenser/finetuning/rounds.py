@@ -1,0 +1,225 @@
+"""The rounds of fine-tuning: their steps in order, each with its manifest."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, settings
+from hf_cocondenser.finetuning.negatives.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
+from hf_cocondenser.finetuning.negatives.cross_encoder_config import JUDGE_TRAINING
+from hf_cocondenser.finetuning.negatives.mining import bm25_pool, judge_pool, mined_pool
+from hf_cocondenser.finetuning.negatives.pools import PairScorer, read_pool, write_pool
+from hf_cocondenser.finetuning.negatives.train_cross_encoder import (
+    MODEL,
+    judge_report,
+    require_classifiable,
+    train_judge,
+)
+from hf_cocondenser.finetuning.retriever_start import load_starting_point, model_hash
+from hf_cocondenser.finetuning.training import RETRIEVER, train_round
+from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
+from hf_cocondenser.retrieval.dense import DenseSearcher
+from hf_cocondenser.utils.files import read_json, write_json
+from hf_cocondenser.utils.hashes import folder_hash, hash_texts
+from hf_cocondenser.utils.steps import processes, run_step
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+NEGATIVES = "negatives.jsonl"
+BM25 = "bm25"  # the step
+POSITIVES = "positives.jsonl"
+QUERIES = "queries.json"
+
+
+def bm25_step(
+    folder: Path, train: RetrievalData, mining: MiningConfig, seed: int, overwrite: bool = False
+) -> dict[str, Any]:
+    """Draw BM25's negatives into `folder`, or find it done; returns the step's manifest."""
+
+    def work(partial: Path) -> dict[str, Any]:
+        pool, report = bm25_pool(train, mining, seed)
+        write_pool(partial / NEGATIVES, pool)
+        return report
+
+    own = {"bm25_depth": mining.bm25_depth, "bm25_negatives": mining.bm25_negatives}
+    return run_step(folder, {**data_hashes(train), **own, "seed": seed}, work, overwrite=overwrite)
+
+
+class FinetuningJob:
+    """The rounds on judged queries: data, configuration, and the folder they happen in.
+
+    Args:
+        start: the checkpoint that round 1 starts from (and round 2, unless it goes on from round 1).
+        train: training queries, judgements and corpus.
+        dev: what chooses the checkpoint; None keeps the last one.
+        steps: folder of the steps.
+        config: rounds and training.
+        mining: hard negatives.
+        overwrite: do steps again whose inputs changed.
+    """
+
+    def __init__(
+        self,
+        start: str | Path,
+        train: RetrievalData,
+        dev: RetrievalData | None,
+        steps: Path,
+        config: FinetuneConfig,
+        mining: MiningConfig,
+        overwrite: bool = False,
+    ) -> None:
+        self.start = start
+        self.train = train
+        self.dev = dev
+        self.steps = steps
+        self.config = config
+        self.mining = mining
+        self.overwrite = overwrite
+        self.hashes = data_hashes(train)
+
+    def run(self) -> dict[str, dict[str, Any]]:
+        """Do what is left to do; returns the steps' manifests, the last round last."""
+        if self.config.rounds == 2 and self.mining.trains_judge:
+            require_classifiable(self._judge_start())  # before round 1, not after it
+        manifests = {BM25: bm25_step(self.steps / BM25, self.train, self.mining, self.config.seed, self.overwrite)}
+        manifests["round1"] = self._round("round1", self._start(), [BM25])
+        if self.config.rounds == 2:
+            round1 = manifests["round1"]["result"]["model_hash"]
+            judge = self.mining.cross_encoder
+            if self.mining.trains_judge:
+                manifests["cross_encoder"] = self._train_judge(round1)
+                judge = f"trained, {manifests['cross_encoder']['result']['model_hash']}"
+            manifests["mined"] = self._mine(round1, judge)
+            pools = [BM25, "mined"] if self.config.round2_negatives == "both" else ["mined"]
+            if self.mining.unlabelled_queries:
+                manifests["labelled"] = self._label(round1, judge)
+                pools.append("labelled")
+            if processes().is_main_process:
+                shutil.rmtree(self.steps / f"embeddings-{round1[:12]}", ignore_errors=True)
+            manifests["round2"] = self._round("round2", self._start(self.config.round2_start), pools)
+        return manifests
+
+    def _start(self, which: str = "pretrained") -> SentenceTransformer:
+        checkpoint = self.start if which == "pretrained" else self.steps / "round1" / RETRIEVER
+        return load_starting_point(checkpoint, self.steps, self.config)
+
+    def _judge_start(self) -> SentenceTransformer:
+        start = self.mining.cross_encoder_start
+        return load_starting_point(start, self.steps / "judge", self.config) if start else self._start()
+
+    def _train_judge(self, model: str) -> dict[str, Any]:
+        """A cross-encoder, trained against passages that round 1's retriever finds."""
+        encoder = self._judge_start()
+
+        def work(folder: Path) -> dict[str, Any]:
+            searcher = self._searcher(model)
+            counts: dict[str, int] = {}
+            if processes().is_main_process:
+                pool, counts = judge_pool(searcher, self.train, self.mining, self.config.seed)
+                write_pool(folder / NEGATIVES, pool)
+            processes().wait_for_everyone()
+            pool = read_pool(folder / NEGATIVES)
+            precision, seed = self.config.precision, self.config.seed
+            judge, left_out = train_judge(
+                encoder, self.train, pool, folder, self.mining, precision=precision, seed=seed
+            )
+            if not processes().is_main_process:
+                return {}
+            scores = load_cross_encoder(str(folder / MODEL))([(pair["query"], pair["passage"]) for pair in left_out])
+            report = judge_report(scores, left_out, self.mining)
+            logger.info("The cross-encoder on queries it has not seen: %s", report)
+            return {"counts": counts, "model_hash": model_hash(judge), **report}
+
+        own = {name: getattr(self.mining, name) for name in JUDGE_TRAINING if name != "cross_encoder_start"}
+        inputs = {**self.hashes, **own, "start": model_hash(encoder), "model": model, "seed": self.config.seed}
+        return self._step("cross_encoder", inputs, work, everywhere=True)
+
+    def _judge(self) -> PairScorer | None:
+        name = self.steps / "cross_encoder" / MODEL if self.mining.trains_judge else self.mining.cross_encoder
+        return load_cross_encoder(str(name)) if name else None
+
+    def _mine(self, model: str, judge: str | None) -> dict[str, Any]:
+        def work(folder: Path) -> dict[str, Any]:
+            searcher = self._searcher(model)
+            if not processes().is_main_process:
+                return {}
+            pool, report = mined_pool(searcher, self.train, self.mining, self.config.seed, self._judge())
+            write_pool(folder / NEGATIVES, pool)
+            return report
+
+        without = ("bm25_depth", "bm25_negatives", "unlabelled_queries", "positive_above", *JUDGE_TRAINING)
+        own = {**settings(self.mining, *without), "cross_encoder": judge}
+        inputs = {**self.hashes, **own, "model": model, "seed": self.config.seed}
+        return self._step("mined", inputs, work, everywhere=True)
+
+    def _searcher(self, model: str) -> DenseSearcher:
+        """Round 1's retriever over the corpus; the processes share the encoding, and a killed one is gone on with."""
+        cache = self.steps / f"embeddings-{model[:12]}"
+        return DenseSearcher.build(self._start("round1"), self.train.corpus, cache_dir=cache, show_progress=True)
+
+    def _label(self, model: str, judge: str | None) -> dict[str, Any]:
+        known = [*self.train.queries.values(), *(self.dev.queries.values() if self.dev else ())]
+        queries = read_unlabelled(str(self.mining.unlabelled_queries), known)
+
+        def work(folder: Path) -> dict[str, Any]:
+            searcher = self._searcher(model)
+            if not processes().is_main_process:
+                return {}
+            relevant, negatives, counts = label_queries(
+                searcher.search(queries, self.mining.mine_depth),
+                queries,
+                self.train.corpus,
+                self._judge(),  # type: ignore[arg-type]  # the configuration sees to it that there is one
+                above=self.mining.positive_above,
+                below=self.mining.negative_below,
+                depth=self.mining.mine_depth,
+                number=self.mining.mine_negatives,
+            )
+            write_pool(folder / NEGATIVES, negatives)
+            write_pool(folder / POSITIVES, relevant)
+            write_json(folder / QUERIES, {query: queries[query] for query in relevant})
+            return {"counts": counts}
+
+        names = ("mine_depth", "mine_negatives", "negative_below", "positive_above")
+        own = {name: getattr(self.mining, name) for name in names} | {"cross_encoder": judge}
+        inputs = {"corpus": self.hashes["corpus"], "unlabelled": hash_texts(queries.items()), "model": model, **own}
+        return self._step("labelled", inputs, work, everywhere=True)
+
+    def _round(self, name: str, model: SentenceTransformer, pools: list[str]) -> dict[str, Any]:
+        def work(folder: Path) -> dict[str, Any]:
+            queries, relevant = dict(self.train.queries), relevant_documents(self.train.qrels)
+            if "labelled" in pools:
+                queries |= read_json(self.steps / "labelled" / QUERIES)
+                relevant |= read_pool(self.steps / "labelled" / POSITIVES)
+            training_set = TrainingSet(
+                queries,
+                self.train.corpus,
+                relevant,
+                [read_pool(self.steps / pool / NEGATIVES) for pool in pools],
+                self.config.negatives_per_query,
+                self.config.seed,
+            )
+            return train_round(model, training_set, self.dev, folder, self.config)
+
+        inputs = {
+            **self.hashes,
+            **settings(self.config, "rounds", "round2_start", "round2_negatives"),
+            "start": model_hash(model),
+            "pools": {pool: folder_hash(self.steps / pool) for pool in pools},
+            "dev": None if self.dev is None else data_hashes(self.dev),
+            "processes": processes().num_processes,
+        }
+        return self._step(name, inputs, work, everywhere=True)
+
+    def _step(
+        self, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]], everywhere: bool = False
+    ) -> dict[str, Any]:
+        return run_step(self.steps / name, inputs, work, overwrite=self.overwrite, everywhere=everywhere)

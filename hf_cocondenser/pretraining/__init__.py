@@ -1,0 +1,1 @@
+"""Pre-training: arguments, start, gradient cache, trainer, run."""

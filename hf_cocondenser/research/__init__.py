@@ -1,0 +1,1 @@
+"""What the papers compare, on the package's own tools."""

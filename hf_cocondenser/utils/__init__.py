@@ -1,0 +1,1 @@
+"""Files, loading, progress, processes, steps."""
