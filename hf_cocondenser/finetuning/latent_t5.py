@@ -1,8 +1,9 @@
 """Initial weights for a T5 encoder trained from scratch: latent semantic analysis of the texts it is for.
 
 The same thought as `hf_cocondenser.pretraining.latent_start`, in T5's architecture: what goes in passes through a
-residual stream, a last RMSNorm and the mean over the tokens. With embeddings that hold each token's latent vector, as long as its inverse
-document frequency, and blocks that add little, that mean is the classic latent semantic vector of the text.
+residual stream, a last RMSNorm and the mean over the tokens. With embeddings that hold each token's latent vector, as
+long as its inverse document frequency, and blocks that add little, that mean is the classic latent semantic vector of
+the text.
 """
 
 from __future__ import annotations
