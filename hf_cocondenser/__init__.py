@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from hf_cocondenser.data.recipe import SpanRecipe
     from hf_cocondenser.evaluation.evaluate import SearchOptions, compare_runs, evaluate_retriever
     from hf_cocondenser.finetuning.adapt import AdaptConfig, adapt
-    from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
+    from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+    from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
     from hf_cocondenser.finetuning.finetune import finetune
     from hf_cocondenser.hub.convert import convert_checkpoint
     from hf_cocondenser.hub.export import save_retriever
@@ -53,9 +54,10 @@ _LATER = {
     "load_documents": "data.documents",
     "prepare_spans": "data.prepare",
     "SpanRecipe": "data.recipe",
-    "FinetuneConfig": "finetuning.config",
+    "DevelopmentConfig": "finetuning.config",
     "MiningConfig": "finetuning.config",
     "PairsConfig": "finetuning.config",
+    "RetrieverTrainingArguments": "finetuning.arguments",
     "finetune": "finetuning.finetune",
     "GradCache": "pretraining.grad_cache",
     "convert_checkpoint": "hub.convert",
@@ -83,12 +85,13 @@ __all__ = [
     "CondenserModel",
     "CondenserTrainer",
     "CondenserTrainingArguments",
-    "FinetuneConfig",
+    "DevelopmentConfig",
     "GradCache",
     "InputError",
     "MiningConfig",
     "ModelOptions",
     "PairsConfig",
+    "RetrieverTrainingArguments",
     "ScorersConfig",
     "SearchOptions",
     "SpanDataset",

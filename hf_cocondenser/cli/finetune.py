@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
 from hf_cocondenser.finetuning.recipes import recipe_settings
+from hf_cocondenser.utils.options import option
+
+Recipe = Literal["gtr", "rocketqa"]
+RECIPE_HELP = (
+    "a paper's settings as defaults of all other options; gtr: T5 encoders as in arXiv 2112.07899; rocketqa: negatives"
+    " denoised by a cross-encoder as in arXiv 2010.08191 (see --recipe NAME --help)"
+)
 
 
 @dataclass
 class FinetuneArguments:
     """Where things are."""
 
-    output_dir: str = field(metadata={"help": "folder that becomes the retriever; its steps/ holds the way there"})
-    data: str | None = field(
-        default=None, metadata={"help": "BEIR folder with qrels/train.tsv (and qrels/dev.tsv, if there is one)"}
+    data: list[str] = option(
+        list, "BEIR folders with qrels/train.tsv (and qrels/dev.tsv, if there is one); several are searched as one"
     )
-    recipe: Literal["cocondenser", "gtr", "rocketqa"] = field(
-        default="cocondenser",
-        metadata={
-            "help": "defaults of all other options; gtr: T5 encoders as in arXiv 2112.07899; rocketqa: negatives denoised"
-            " by a cross-encoder as in arXiv 2010.08191 (see --recipe NAME --help)"
-        },
+    dev: str | None = option(
+        None, "BEIR folder with development queries (default: those of the data, or held-out ones)"
     )
-    overwrite: bool = field(default=False, metadata={"help": "do steps again whose inputs changed"})
+    recipe: Recipe | None = option(None, RECIPE_HELP)
+    overwrite: bool = option(False, "do steps again whose inputs changed")
 
 
 def run(
     checkpoint: str,
     arguments: FinetuneArguments,
-    config: FinetuneConfig,
+    args: RetrieverTrainingArguments,
     mining: MiningConfig,
     pairs: PairsConfig,
+    development: DevelopmentConfig,
 ) -> None:
     """Fine-tune `checkpoint`."""
     from hf_cocondenser.finetuning.finetune import finetune
 
-    if arguments.data is None and pairs.stages != "pretrain":
+    if not arguments.data and pairs.stages != "pretrain":
         raise InputError("the following arguments are required: --data (or --stages pretrain, with --pairs).")
-    finetune(checkpoint, arguments.data, arguments.output_dir, config, mining, pairs, overwrite=arguments.overwrite)
+    finetune(
+        checkpoint,
+        arguments.data or None,
+        args.named_folder(),
+        args,
+        mining,
+        pairs,
+        development,
+        dev=arguments.dev,
+        overwrite=arguments.overwrite,
+    )
 
 
 COMMAND = Command(
@@ -53,7 +68,7 @@ COMMAND = Command(
   hf-cocondenser finetune t5-base --recipe gtr --pairs gooaq.jsonl:3 reddit.jsonl:1 --data data/nq --output-dir runs/two
   hf-cocondenser finetune bert-base-uncased --recipe rocketqa --batch-size 256 --data data/nq --output-dir runs/rocketqa
 The same command again goes on where it stopped, and does nothing that is already done.""",
-    arguments=(FinetuneArguments, FinetuneConfig, MiningConfig, PairsConfig),
+    arguments=(FinetuneArguments, RetrieverTrainingArguments, MiningConfig, PairsConfig, DevelopmentConfig),
     run=run,
     recipes=recipe_settings,
     target="checkpoint",

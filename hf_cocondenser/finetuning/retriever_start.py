@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.hub.checkpoint import load_pretraining_checkpoint
 from hf_cocondenser.hub.export import save_retriever, usable_positions
 from hf_cocondenser.hub.records import PRETRAINING, pretraining_without_paths
@@ -34,11 +34,13 @@ logger = logging.getLogger(__name__)
 _SOURCE = "source.json"
 
 
-def load_starting_point(checkpoint: str | Path, work_folder: Path, config: FinetuneConfig) -> SentenceTransformer:
-    """Load what is to be fine-tuned, in float32, with the configuration's lengths, similarity and dropout.
+def load_starting_point(
+    checkpoint: str | Path, work_folder: Path, args: RetrieverTrainingArguments
+) -> SentenceTransformer:
+    """Load what is to be fine-tuned, in float32, with the lengths, similarity and dropout of the arguments.
 
     A sentence-transformers model is used as it is; a plain encoder checkpoint gets the pooling and projection that the
-    configuration names (CLS, or the mean for T5, and none), and the dot product unless told otherwise; so does the
+    arguments name (CLS, or the mean for T5, and none), and the dot product unless told otherwise; so does the
     encoder of a Condenser pre-training checkpoint, which is exported to `work_folder` first.
 
     Raises:
@@ -51,23 +53,23 @@ def load_starting_point(checkpoint: str | Path, work_folder: Path, config: Finet
             raise InputError(f"'{path}' is no checkpoint: it has neither config.json nor modules.json.")
         if read_json(path / "config.json").get("model_type") == "condenser":
             checkpoint, plain = _exported(path, work_folder / "start"), True
-    model = _load(str(checkpoint), config, plain)
-    if config.similarity is not None:
-        model.similarity_fn_name = config.similarity
+    model = _load(str(checkpoint), args, plain)
+    if args.similarity is not None:
+        model.similarity_fn_name = args.similarity
     if recorded_score_function(model) is None:
         raise InputError(f"'{checkpoint}' does not say what it compares by; choose --similarity dot or cosine.")
     if model.similarity_fn_name not in ("dot", "cosine"):
         raise InputError(f"'{checkpoint}' compares by '{model.similarity_fn_name}'; choose similarity dot or cosine.")
-    if config.untied:
+    if args.untied:
         model = untie(model)
     for transformer in transformers_of(model):
-        _set_lengths(transformer, config)
+        _set_lengths(transformer, args)
         # sentence-transformers never uses a pooler; its random weights would go into the retriever, and as unused
         # parameters they keep DDP from synchronising the gradients, silently.
         if getattr(transformer.auto_model, "pooler", None) is not None:
             transformer.auto_model.pooler = None
-        if config.dropout is not None:
-            set_dropout(transformer.auto_model, config.dropout)
+        if args.dropout is not None:
+            set_dropout(transformer.auto_model, args.dropout)
     return model
 
 
@@ -107,13 +109,13 @@ def with_encoder(retriever: str | Path, pretrained: Path, output_dir: Path) -> N
     write_json(output_dir / PRETRAINING, pretraining_without_paths(read_json(pretrained / PRETRAINING)))
 
 
-def _load(checkpoint: str, config: FinetuneConfig, plain: bool) -> SentenceTransformer:
+def _load(checkpoint: str, args: RetrieverTrainingArguments, plain: bool) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Transformer
     from sentence_transformers.util import is_sentence_transformer_model
 
     options: dict[str, Any] = {"dtype": torch.float32}
-    attention = config.attention or _fast_attention(config.precision)
+    attention = args.attn_implementation or _fast_attention(args.precision)
     if attention:
         options["attn_implementation"] = attention
     with loading("The checkpoint", checkpoint):
@@ -122,8 +124,8 @@ def _load(checkpoint: str, config: FinetuneConfig, plain: bool) -> SentenceTrans
         if not plain and is_sentence_transformer_model(checkpoint):
             return SentenceTransformer(checkpoint, model_kwargs=options, device=local_device())
         transformer = Transformer(checkpoint, model_kwargs=options)
-    similarity = config.similarity or "dot"
-    modules = _behind(transformer, config, similarity)
+    similarity = args.similarity or "dot"
+    modules = _behind(transformer, args, similarity)
     kinds = ", ".join(type(module).__name__ for module in modules)
     logger.info(
         "%s is a plain checkpoint: it gets %s pooling (%s) and the %s.",
@@ -135,18 +137,16 @@ def _load(checkpoint: str, config: FinetuneConfig, plain: bool) -> SentenceTrans
     return SentenceTransformer(modules=[transformer, *modules], similarity_fn_name=similarity, device=local_device())
 
 
-def _behind(transformer: Any, config: FinetuneConfig, similarity: str) -> list[Any]:
+def _behind(transformer: Any, args: RetrieverTrainingArguments, similarity: str) -> list[Any]:
     """Pooling, and with a projection a linear layer without bias and, for cosines, the scaling to length 1 (GTR)."""
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
 
     width = transformer.get_embedding_dimension()
-    pooling = config.pooling
-    if pooling == "auto":
-        pooling = "mean" if is_t5(transformer.auto_model) else "cls"
+    pooling = args.pooling or ("mean" if is_t5(transformer.auto_model) else "cls")
     modules: list[Any] = [Pooling(width, pooling)]
-    if config.projection:
-        torch.manual_seed(config.seed)  # untied encoders, other processes and a second call get the same weights
-        modules.append(Dense(width, config.projection, bias=False, activation_function=torch.nn.Identity()))
+    if args.projection:
+        torch.manual_seed(args.seed)  # untied encoders, other processes and a second call get the same weights
+        modules.append(Dense(width, args.projection, bias=False, activation_function=torch.nn.Identity()))
         if similarity == "cosine":
             modules.append(Normalize())
     return modules
@@ -183,14 +183,14 @@ def transformers_of(model: SentenceTransformer) -> list[Any]:
     return [module for module in model.modules() if isinstance(module, Transformer)]
 
 
-def _set_lengths(transformer: Any, config: FinetuneConfig) -> None:
+def _set_lengths(transformer: Any, args: RetrieverTrainingArguments) -> None:
     encoder = transformer.auto_model
     # T5 has relative positions and takes any length.
     limit = usable_positions(encoder) if hasattr(encoder.config, "max_position_embeddings") else 10**9
-    transformer.query_length = min(config.query_length, limit)
-    transformer.document_length = min(config.passage_length, limit)
+    transformer.query_length = min(args.query_length, limit)
+    transformer.document_length = min(args.passage_length, limit)
     transformer.max_seq_length = max(transformer.query_length, transformer.document_length)
-    if max(config.query_length, config.passage_length) > limit:
+    if max(args.query_length, args.passage_length) > limit:
         logger.warning("The model has %d positions; longer texts are cut there.", limit)
 
 

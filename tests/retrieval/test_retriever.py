@@ -13,7 +13,7 @@ from transformers import BertConfig, BertModel
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.hub.export import save_retriever
 from hf_cocondenser.retrieval.dense import DenseSearcher, dense_search
@@ -70,7 +70,7 @@ def test_the_score_function_is_the_retrievers(make_retriever):
     with pytest.raises(InputError, match="not known"):
         score_function(dot, "maxsim")
     corpus = {"a": "whales", "b": "whales sing and dive", "c": "bread"}
-    run = DenseSearcher.build(dot, corpus, precision="float32").search({"q": "whales"}, 3)
+    run = DenseSearcher.build(dot, corpus, bf16=False).search({"q": "whales"}, 3)
     scores = dot.similarity(dot.encode_query("whales"), dot.encode_document(list(corpus.values())))[0].tolist()
     assert run["q"] == pytest.approx(dict(zip(corpus, scores, strict=True)), rel=1e-5)
 
@@ -124,7 +124,7 @@ def test_a_retriever_that_does_not_say_its_score_function(make_retriever, capsys
     assert main(command) == 2 and "--score-function" in capsys.readouterr().err
     assert main([*command, "--score-function", "dot"]) == 0
     with pytest.raises(InputError, match=r"does not say .* --similarity"):
-        load_starting_point(folder, tmp_path, FinetuneConfig(query_length=16, passage_length=16))
+        load_starting_point(folder, tmp_path, RetrieverTrainingArguments(query_length=16, passage_length=16))
 
 
 def test_a_bare_checkpoint_of_the_hub_is_refused(make_retriever, monkeypatch, tmp_path):
@@ -145,4 +145,4 @@ def test_vectors_that_are_no_numbers_are_told(make_retriever):
     model = load_retriever(make_retriever(), device="cpu")
     model[0].auto_model.encoder.layer[1].output.dense.weight.data[0, 0] = float("nan")
     with pytest.raises(InputError, match="not finite numbers"):
-        dense_search(model, {"q": "whales"}, {"a": "whales sing"}, precision="float32")
+        dense_search(model, {"q": "whales"}, {"a": "whales sing"}, bf16=False)

@@ -1,4 +1,4 @@
-"""Training a cross-encoder as the judge of mined negatives (RocketQA, arXiv 2010.08191)."""
+"""Training the cross-encoder that scores mined negatives (RocketQA, arXiv 2010.08191)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,11 @@ import numpy as np
 import torch
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.negatives.cross_encoder_config import JudgeConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import CrossEncoderConfig, MiningConfig
 from hf_cocondenser.finetuning.retriever_start import transformers_of
 from hf_cocondenser.finetuning.training_set import Pool, relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
-from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.utils.distributed import local_device
 from hf_cocondenser.utils.files import write_text
 from hf_cocondenser.utils.progress import fit_to_output
@@ -35,28 +36,25 @@ _HELD_OUT_MOST = 200
 Example = dict[str, Any]
 
 
-def train_judge(
+def train_cross_encoder(
     start: SentenceTransformer,
     data: RetrievalData,
     pool: Pool,
     folder: Path,
-    config: JudgeConfig,
-    *,
-    precision: str,
-    seed: int,
+    config: CrossEncoderConfig,
+    args: RetrieverTrainingArguments,
 ) -> tuple[CrossEncoder, list[Example]]:
     """Train a cross-encoder with sentence-transformers' trainer: positives against `pool`, binary cross-entropy.
 
-    A tenth of the queries (200 at most) is left out, for `judge_report`. Processes share the work.
+    A tenth of the queries (200 at most) is left out, for `cross_encoder_report`. Processes share the work.
 
     Args:
         start: its transformer is what the cross-encoder is made of.
         data: judged training queries.
         pool: negatives of each query.
         folder: gets `model/` and `log.jsonl`.
-        config: epochs and the like.
-        precision: of the training, as `FinetuneConfig`'s.
-        seed: of the fresh output layer, the order and what is left out.
+        config: epochs, rate, batch and length.
+        args: everything else of the training.
 
     Returns:
         The cross-encoder, and the pairs left out.
@@ -72,11 +70,11 @@ def train_judge(
     )
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
-    training, left_out = judge_examples(data, pool, seed)
+    training, left_out = labelled_pairs(data, pool, args.seed)
     with processes().main_process_first():
         if processes().is_main_process:
             _write_encoder(start, folder / "start")
-    torch.manual_seed(seed)
+    torch.manual_seed(args.seed)
     model = CrossEncoder(
         str(folder / "start"),
         num_labels=1,
@@ -84,26 +82,19 @@ def train_judge(
         device=local_device(),
         model_kwargs={"dtype": torch.float32},
     )
-    on_cpu = not torch.cuda.is_available()
-    half = precision == "float16"
+    shared = {item.name for item in fields(CrossEncoderTrainingArguments) if item.init}
     arguments = CrossEncoderTrainingArguments(
-        output_dir=str(folder / "training"),
-        num_train_epochs=config.cross_encoder_epochs,
-        per_device_train_batch_size=config.cross_encoder_batch_size,
-        learning_rate=config.cross_encoder_learning_rate,
-        warmup_steps=0.1,
-        bf16=not half and resolve_precision(precision, torch.device("cpu" if on_cpu else "cuda")) == "bfloat16",
-        fp16=half,
-        use_cpu=on_cpu,
-        seed=seed,
-        data_seed=seed,
-        save_strategy="no",
-        logging_steps=20,
-        logging_nan_inf_filter=False,
-        ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,
-        dataloader_pin_memory=not on_cpu,
-        report_to="none",
+        **{name: value for name, value in args.to_dict().items() if name in shared}
+        | {
+            "output_dir": str(folder / "training"),
+            "num_train_epochs": config.cross_encoder_epochs,
+            "max_steps": -1,
+            "per_device_train_batch_size": config.cross_encoder_batch_size,
+            "learning_rate": config.cross_encoder_learning_rate,
+            "eval_strategy": "no",
+            "save_strategy": "no",
+            "data_seed": args.seed,
+        }
     )
     logger.info("Training a cross-encoder on %s pairs.", f"{len(training):,}")
     trainer = CrossEncoderTrainer(
@@ -119,7 +110,7 @@ def train_judge(
     return model, left_out
 
 
-def judge_examples(data: RetrievalData, pool: Pool, seed: int) -> tuple[list[Example], list[Example]]:
+def labelled_pairs(data: RetrievalData, pool: Pool, seed: int) -> tuple[list[Example], list[Example]]:
     """Labelled pairs to train on, and those of a tenth of the queries to look at afterwards.
 
     Raises:
@@ -142,7 +133,9 @@ def judge_examples(data: RetrievalData, pool: Pool, seed: int) -> tuple[list[Exa
     return parts
 
 
-def judge_report(scores: np.ndarray, examples: Sequence[Example], config: Any) -> dict[str, float | int]:
+def cross_encoder_report(
+    scores: np.ndarray, examples: Sequence[Example], config: MiningConfig
+) -> dict[str, float | int]:
     """How a cross-encoder does on pairs that it has not seen.
 
     Args:
