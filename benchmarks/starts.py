@@ -184,7 +184,7 @@ class Study:
         """Make the retrievers of a cell."""
         if labels == NO_LABELS:
             with tempfile.TemporaryDirectory() as temporary:
-                load_starting_point(checkpoint, Path(temporary), self.config).save_pretrained(str(folder))
+                load_starting_point(checkpoint, Path(temporary), self.args).save_pretrained(str(folder))
             return
         share = 1.0 if labels == ALL else min(1.0, int(labels) / self.labelled(seed))
         command = [sys.executable, "-m", "hf_cocondenser", "finetune", str(checkpoint), "--data", self.options.data]

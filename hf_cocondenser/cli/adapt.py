@@ -61,6 +61,10 @@ COMMAND = Command(
 The same command again goes on where it stopped, and does nothing that is already done.""",
     arguments=(AdaptArguments, AdaptConfig, RetrieverTrainingArguments, MiningConfig, PairsConfig, DevelopmentConfig),
     run=run,
+    first=(
+        *("output_dir", "pretrain_epochs", "num_train_epochs", "max_steps", "per_device_train_batch_size"),
+        *("learning_rate", "negatives_per_query", "rounds", "passage_length", "report_to"),
+    ),
     recipes=recipe_settings,
     target="model",
     target_help="Condenser checkpoint or other encoder checkpoint to start from",

@@ -70,6 +70,10 @@ COMMAND = Command(
 The same command again goes on where it stopped, and does nothing that is already done.""",
     arguments=(FinetuneArguments, RetrieverTrainingArguments, MiningConfig, PairsConfig, DevelopmentConfig),
     run=run,
+    first=(
+        *("data", "output_dir", "recipe", "num_train_epochs", "max_steps", "per_device_train_batch_size"),
+        *("learning_rate", "negatives_per_query", "rounds", "passage_length", "report_to"),
+    ),
     recipes=recipe_settings,
     target="checkpoint",
     target_help="sentence-transformers model, plain encoder checkpoint (T5 too) or Condenser pre-training checkpoint",

@@ -43,15 +43,21 @@ class AdaptConfig:
         InputError: a value is out of its range.
     """
 
-    pretrain_epochs: NonNegativeFloat = option(8.0, "coCondenser passes over the corpus; with 0 it is left out")
-    pretrain_steps: PositiveInt | None = option(None, "steps of pre-training, instead of epochs")
-    pretrain_batch_size: PositiveInt = option(128, "documents (two spans each) per device and step")
-    pretrain_learning_rate: PositiveFloat = option(1e-4, "peak learning rate of pre-training")
-    pretrain_temperature: PositiveFloat | None = option(
-        None, "dot products of spans are divided by it (default: the start's own if it has one, else 1)"
+    pretrain_epochs: NonNegativeFloat = option(
+        8.0, "coCondenser passes over the corpus; with 0 it is left out", group="pre-training"
     )
-    pretrain_max_length: PositiveInt = option(128, "tokens of a span, special tokens included")
-    passages_per_document: PositiveInt = option(8, "passages of a document that are used")
+    pretrain_steps: PositiveInt | None = option(None, "steps of pre-training, instead of epochs", group="pre-training")
+    pretrain_batch_size: PositiveInt = option(
+        128, "documents (two spans each) per device and step", group="pre-training"
+    )
+    pretrain_learning_rate: PositiveFloat = option(1e-4, "peak learning rate of pre-training", group="pre-training")
+    pretrain_temperature: PositiveFloat | None = option(
+        None,
+        "dot products of spans are divided by it (default: the start's own if it has one, else 1)",
+        group="pre-training",
+    )
+    pretrain_max_length: PositiveInt = option(128, "tokens of a span, special tokens included", group="pre-training")
+    passages_per_document: PositiveInt = option(8, "passages of a document that are used", group="pre-training")
 
     def __post_init__(self) -> None:
         check(self)

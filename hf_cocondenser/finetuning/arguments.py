@@ -21,11 +21,6 @@ _LEAST_FLOAT16_TEMPERATURE = 0.02
 _UNNAMED = "trainer_output"  # what transformers calls a folder that nobody named
 
 
-def _unread(default: Any = None) -> Any:
-    """A field of transformers or sentence-transformers that nothing here reads: it cannot be set."""
-    return field(default=default, init=False, repr=False)
-
-
 @dataclass
 class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
     """`SentenceTransformerTrainingArguments` for contrastive training with hard negatives.
@@ -45,55 +40,61 @@ class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
     """
 
     output_dir: str | None = option(None, "folder that becomes the retriever; its steps/ holds the way there")
-    num_train_epochs: PositiveFloat = field(
-        default=3.0, metadata={"help": "passes over the training queries, per round", "aliases": ["--epochs"]}
-    )
+    num_train_epochs: PositiveFloat = option(3.0, "passes over the training queries, per round", aliases=["--epochs"])
     max_steps: int = option(-1, "optimizer steps per round, instead of epochs (-1: by epochs)")
-    per_device_train_batch_size: PositiveInt = field(
-        default=64,
-        metadata={
-            "help": "queries per device and step; all their passages are each other's negatives",
-            "aliases": ["--batch-size"],
-        },
+    per_device_train_batch_size: PositiveInt = option(
+        64, "queries per device and step; all their passages are each other's negatives", aliases=["--batch-size"]
     )
-    negatives_per_query: NonNegativeInt = option(1, "hard negatives per query and step, drawn anew each epoch")
+    negatives_per_query: NonNegativeInt = option(
+        1, "hard negatives per query and step, drawn anew each epoch", group="loss"
+    )
     learning_rate: PositiveFloat = option(2e-5, "peak learning rate (the papers' is 5e-6 for BERT-base)")
     warmup_steps: float = option(0.1, "steps with a rising learning rate; below 1: a share of all steps")
     weight_decay: float = option(0.01, "the optimizer's weight decay")
     temperature: PositiveFloat | None = option(
-        None, "similarities are divided by it (default: the one that calibrates the start)"
+        None, "similarities are divided by it (default: the one that calibrates the start)", group="loss"
     )
     similarity: Literal["dot", "cosine"] | None = option(
-        None, "what vectors are compared by (default: the start's own; dot for a bare checkpoint)"
+        None, "what vectors are compared by (default: the start's own; dot for a bare checkpoint)", group="loss"
     )
     directions: Literal["forward", "sum", "mean"] = option(
-        "forward", "query to passage; or also back, summed or averaged"
+        "forward", "query to passage; or also back, summed or averaged", group="loss"
     )
-    gradient_cache: bool = option(False, "large batches in little memory, for a second forward pass; same gradient")
+    gradient_cache: bool = option(
+        False, "large batches in little memory, for a second forward pass; same gradient", group="loss"
+    )
     chunk_tokens: PositiveInt = option(
-        8192, "tokens that go through the model at once (texts are sorted by length first)"
+        8192, "tokens that go through the model at once (texts are sorted by length first)", group="loss"
     )
-    query_length: Length = option(64, "longest query in tokens")
-    passage_length: Length = option(256, "longest passage in tokens")
-    dropout: ProperShare | None = option(None, "dropout in training (default: the checkpoint's own)")
+    query_length: Length = option(64, "longest query in tokens", group="model")
+    passage_length: Length = option(256, "longest passage in tokens", group="model")
+    dropout: ProperShare | None = option(None, "dropout in training (default: the checkpoint's own)", group="model")
     pooling: Literal["cls", "mean"] | None = option(
         None,
         "pooling of a plain checkpoint (default: cls; mean over the tokens where there is no CLS token, as in T5)",
+        group="model",
     )
     projection: PositiveInt | None = option(
-        None, "put a linear layer to so many dimensions behind a plain checkpoint's pooling (default: none)"
+        None,
+        "put a linear layer to so many dimensions behind a plain checkpoint's pooling (default: none)",
+        group="model",
     )
     attn_implementation: str | None = option(
-        None, "attention implementation: eager, sdpa, ... (default: the fastest known)"
+        None, "attention implementation: eager, sdpa, ... (default: the fastest known)", group="model"
     )
-    untied: bool = option(False, "two encoders, one for queries and one for passages")
+    untied: bool = option(False, "two encoders, one for queries and one for passages", group="model")
     lora_rank: PositiveInt | None = option(
-        None, "train low-rank adapters of this rank and merge them at the end (needs the extra 'lora'; default: none)"
+        None,
+        "train low-rank adapters of this rank and merge them at the end (needs the extra 'lora'; default: none)",
+        group="model",
     )
     vocabulary: PositiveInt = option(
-        8192, "tokens of the tokenizer that is trained for a fresh encoder (t5:LAYERSxHIDDEN)"
+        8192, "tokens of the tokenizer that is trained for a fresh encoder (t5:LAYERSxHIDDEN)", group="model"
     )
     bf16: bool | None = option(None, "train in bfloat16 (default: where the hardware multiplies it)")
+    learning_rate_mapping: str | None | dict[str, float] = option(
+        None, "other learning rates for some weights, as JSON: pattern of their names -> rate", group="model"
+    )
     eval_strategy: Literal["no", "steps", "epoch"] = option(
         "steps", "when to measure the development set: steps, epoch or no"
     )
@@ -105,32 +106,33 @@ class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
     ddp_find_unused_parameters: bool | None = option(False, "DDP: parameters without a gradient are frozen")
     ddp_timeout: int = option(172_800, "seconds that a process waits for another")
 
-    batch_sampler: Any = _unread("batch_sampler")
-    multi_dataset_batch_sampler: Any = _unread("proportional")
-    prompts: Any = _unread()
-    router_mapping: Any = _unread()
-    label_names: list[str] | None = _unread()
-    label_smoothing_factor: float = _unread(0.0)
-    train_sampling_strategy: str = _unread("random")
-    length_column_name: str = _unread("length")
-    auto_find_batch_size: bool = _unread(False)
-    remove_unused_columns: bool = _unread(True)
-    per_device_eval_batch_size: int = _unread(8)
-    prediction_loss_only: bool = _unread(True)
-    eval_do_concat_batches: bool = _unread(True)
-    eval_use_gather_object: bool = _unread(False)
-    eval_accumulation_steps: int | None = _unread()
-    batch_eval_metrics: bool = _unread(False)
-    load_best_model_at_end: bool = _unread(False)
-    metric_for_best_model: str | None = _unread()
-    greater_is_better: bool | None = _unread()
-    eval_on_start: bool = _unread(False)
-    ignore_data_skip: bool = _unread(False)
-    do_train: bool = _unread(False)
-    do_eval: bool = _unread(False)
-    do_predict: bool = _unread(False)
-    resume_from_checkpoint: str | None = _unread()
-    warmup_ratio: float | None = _unread()
+    # What nothing here reads cannot be set.
+    batch_sampler: Any = field(default="batch_sampler", init=False)
+    multi_dataset_batch_sampler: Any = field(default="proportional", init=False)
+    prompts: Any = field(default=None, init=False)
+    router_mapping: Any = field(default=None, init=False)
+    label_names: list[str] | None = field(default=None, init=False)
+    label_smoothing_factor: float = field(default=0.0, init=False)
+    train_sampling_strategy: str = field(default="random", init=False)
+    length_column_name: str = field(default="length", init=False)
+    auto_find_batch_size: bool = field(default=False, init=False)
+    remove_unused_columns: bool = field(default=True, init=False)
+    per_device_eval_batch_size: int = field(default=8, init=False)
+    prediction_loss_only: bool = field(default=True, init=False)
+    eval_do_concat_batches: bool = field(default=True, init=False)
+    eval_use_gather_object: bool = field(default=False, init=False)
+    eval_accumulation_steps: int | None = field(default=None, init=False)
+    batch_eval_metrics: bool = field(default=False, init=False)
+    load_best_model_at_end: bool = field(default=False, init=False)
+    metric_for_best_model: str | None = field(default=None, init=False)
+    greater_is_better: bool | None = field(default=None, init=False)
+    eval_on_start: bool = field(default=False, init=False)
+    ignore_data_skip: bool = field(default=False, init=False)
+    do_train: bool = field(default=False, init=False)
+    do_eval: bool = field(default=False, init=False)
+    do_predict: bool = field(default=False, init=False)
+    resume_from_checkpoint: str | None = field(default=None, init=False)
+    warmup_ratio: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.eval_strategy = getattr(self.eval_strategy, "value", self.eval_strategy)  # transformers' own, of a copy
@@ -147,9 +149,9 @@ class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
             raise InputError("LoRA on untied encoders is not offered; choose one of untied and lora_rank.")
         if self.temperature is not None:
             self.require_safe(self.temperature)
-        if self.activation_checkpointing and not self.activation_checkpointing_kwargs:
-            self.activation_checkpointing_kwargs = {"use_reentrant": False}  # as the gradient cache needs it
         super().__post_init__()
+        if self.activation_checkpointing and not getattr(self, "activation_checkpointing_kwargs", None):
+            self.activation_checkpointing_kwargs = {"use_reentrant": False}  # as the gradient cache needs it
 
     def changed(self, **changes: Any) -> RetrieverTrainingArguments:
         """A copy with some of the arguments changed."""

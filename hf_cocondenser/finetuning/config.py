@@ -35,26 +35,39 @@ class CrossEncoderConfig:
     """
 
     cross_encoder: str | None = option(
-        None, "cross-encoder that scores mined negatives (RocketQA's denoising); train: one is trained for it"
+        None,
+        "cross-encoder that scores mined negatives (RocketQA's denoising); train: one is trained for it",
+        group="cross-encoder",
     )
     denoise_depth: PositiveInt | None = option(
         None,
         "candidates per query that the cross-encoder scores; where it leaves too few, others behind these fill up, at"
         " random and without a score (RocketQA: 50; default: it scores all, and nothing fills up)",
+        group="cross-encoder",
     )
     cross_encoder_start: str | None = option(
-        None, "encoder that the cross-encoder is trained from (default: what the retriever starts from)"
+        None,
+        "encoder that the cross-encoder is trained from (default: what the retriever starts from)",
+        group="cross-encoder",
     )
-    cross_encoder_epochs: PositiveFloat = option(2.0, "training the cross-encoder: passes over its pairs")
-    cross_encoder_learning_rate: PositiveFloat = option(2e-5, "training the cross-encoder: peak learning rate")
-    cross_encoder_batch_size: PositiveInt = option(64, "training the cross-encoder: pairs per device and step")
+    cross_encoder_epochs: PositiveFloat = option(
+        2.0, "training the cross-encoder: passes over its pairs", group="cross-encoder"
+    )
+    cross_encoder_learning_rate: PositiveFloat = option(
+        2e-5, "training the cross-encoder: peak learning rate", group="cross-encoder"
+    )
+    cross_encoder_batch_size: PositiveInt = option(
+        64, "training the cross-encoder: pairs per device and step", group="cross-encoder"
+    )
     cross_encoder_length: Annotated[int, Bounds(at_least=5)] = option(
-        160, "training the cross-encoder: longest pair in tokens"
+        160, "training the cross-encoder: longest pair in tokens", group="cross-encoder"
     )
     cross_encoder_depth: PositiveInt = option(
-        1000, "its negatives are drawn at random from round 1's first so many documents"
+        1000, "its negatives are drawn at random from round 1's first so many documents", group="cross-encoder"
     )
-    cross_encoder_negatives: PositiveInt = option(4, "training the cross-encoder: negatives per query")
+    cross_encoder_negatives: PositiveInt = option(
+        4, "training the cross-encoder: negatives per query", group="cross-encoder"
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -85,27 +98,55 @@ class MiningConfig(CrossEncoderConfig):
         InputError: a value is out of its range, or only a second round would read it and there is none.
     """
 
-    rounds: Literal[1, 2] = option(2, "1: BM25 negatives; 2: then again with negatives mined by round 1's retriever")
-    round2_start: Literal["pretrained", "round1"] = option("pretrained", "what round 2 starts from")
+    rounds: Literal[1, 2] = option(
+        2,
+        "1: BM25 negatives; 2: then again with negatives mined by round 1's retriever",
+        group="rounds and hard negatives",
+    )
+    round2_start: Literal["pretrained", "round1"] = option(
+        "pretrained", "what round 2 starts from", group="rounds and hard negatives"
+    )
     round2_negatives: Literal["both", "mined"] = option(
-        "both", "round 2's pool: BM25's and the mined ones, or mined only"
+        "both", "round 2's pool: BM25's and the mined ones, or mined only", group="rounds and hard negatives"
     )
-    bm25_depth: PositiveInt = option(200, "BM25 negatives are drawn from its first so many documents")
-    bm25_negatives: PositiveInt = option(30, "BM25 negatives per query in the pool")
-    mine_depth: PositiveInt = option(200, "mined negatives are drawn from round 1's first so many documents")
-    mine_negatives: PositiveInt = option(30, "mined negatives per query in the pool")
+    bm25_depth: PositiveInt = option(
+        200, "BM25 negatives are drawn from its first so many documents", group="rounds and hard negatives"
+    )
+    bm25_negatives: PositiveInt = option(30, "BM25 negatives per query in the pool", group="rounds and hard negatives")
+    mine_depth: PositiveInt = option(
+        200, "mined negatives are drawn from round 1's first so many documents", group="rounds and hard negatives"
+    )
+    mine_negatives: PositiveInt = option(
+        30, "mined negatives per query in the pool", group="rounds and hard negatives"
+    )
     sampling: Literal["random", "top", "simans"] = option(
-        "random", "how mined negatives are drawn: at random, hardest first, or near the positive's score (SimANS)"
+        "random",
+        "how mined negatives are drawn: at random, hardest first, or near the positive's score (SimANS)",
+        group="rounds and hard negatives",
     )
-    simans_a: NonNegativeFloat = option(1.0, "SimANS: how sharply negatives near the positive's score are preferred")
-    simans_b: float = option(0.0, "SimANS: the preferred distance from the positive's score, in standard deviations")
+    simans_a: NonNegativeFloat = option(
+        1.0, "SimANS: how sharply negatives near the positive's score are preferred", group="rounds and hard negatives"
+    )
+    simans_b: float = option(
+        0.0,
+        "SimANS: the preferred distance from the positive's score, in standard deviations",
+        group="rounds and hard negatives",
+    )
     margin: ProperShare | None = option(
-        None, "drop mined passages that score above (1 - margin) times the positive, such as 0.05"
+        None,
+        "drop mined passages that score above (1 - margin) times the positive, such as 0.05",
+        group="rounds and hard negatives",
     )
-    negative_below: Share = option(0.1, "keep a mined negative only when the cross-encoder gives less than this")
-    positive_above: Share = option(0.9, "passages of unlabelled queries above this become positives")
+    negative_below: Share = option(
+        0.1, "keep a mined negative only when the cross-encoder gives less than this", group="cross-encoder"
+    )
+    positive_above: Share = option(
+        0.9, "passages of unlabelled queries above this become positives", group="cross-encoder"
+    )
     unlabelled_queries: str | None = option(
-        None, "file of unlabelled queries (JSONL with 'text', or one per line) to be labelled by the cross-encoder"
+        None,
+        "file of unlabelled queries (JSONL with 'text', or one per line) to be labelled by the cross-encoder",
+        group="cross-encoder",
     )
 
     def __post_init__(self) -> None:
@@ -143,27 +184,32 @@ class PairsConfig:
     """
 
     stages: Literal["both", "pretrain", "finetune"] = option(
-        "both", "both: on pairs, where there are any, then on the judged queries; or one of the two only"
+        "both",
+        "both: on pairs, where there are any, then on the judged queries; or one of the two only",
+        group="pairs",
     )
     pairs: list[str] = option(
         list,
         "pairs to train on first: files or folders of JSON lines, Parquet or CSV, BEIR folders (their training"
         " judgements) or Hub data sets, each with :WEIGHT if wanted; read as a stream",
+        group="pairs",
     )
     pairs_mixing: PositiveFloat = option(
-        1.0, "sources without weights are drawn in proportion to size ** (1 / this); 1: by size, large: all alike"
+        1.0,
+        "sources without weights are drawn in proportion to size ** (1 / this); 1: by size, large: all alike",
+        group="pairs",
     )
-    pairs_steps: PositiveInt = option(1000, "optimizer steps on pairs (the GTR paper's: 800,000)")
+    pairs_steps: PositiveInt = option(1000, "optimizer steps on pairs (the GTR paper's: 800,000)", group="pairs")
     pairs_batch_size: PositiveInt | None = option(
-        None, "pairs per device and step (default: as many as queries in fine-tuning)"
+        None, "pairs per device and step (default: as many as queries in fine-tuning)", group="pairs"
     )
     pairs_learning_rate: PositiveFloat | None = option(
-        None, "peak learning rate on pairs (default: that of fine-tuning)"
+        None, "peak learning rate on pairs (default: that of fine-tuning)", group="pairs"
     )
-    pairs_question: str | None = option(None, "column with the question; found by its name if usual")
-    pairs_answer: str | None = option(None, "column with the answer; found by its name if usual")
+    pairs_question: str | None = option(None, "column with the question; found by its name if usual", group="pairs")
+    pairs_answer: str | None = option(None, "column with the answer; found by its name if usual", group="pairs")
     pairs_buffer: NonNegativeInt = option(
-        10_000, "pairs in the buffer that shuffles a stream; with 0 they come in the order of the file"
+        10_000, "pairs in the buffer that shuffles a stream; with 0 they come in the order of the file", group="pairs"
     )
 
     def __post_init__(self) -> None:
@@ -186,16 +232,18 @@ class DevelopmentConfig:
     """
 
     train_share: PositiveShare = option(
-        1.0, "share of the training queries to use (a seeded sample; the smaller is in the larger)"
+        1.0,
+        "share of the training queries to use (a seeded sample; the smaller is in the larger)",
+        group="development set",
     )
     dev_share: ProperShare = option(
-        0.1, "share of the training queries held out where the data has no development split"
+        0.1, "share of the training queries held out where the data has no development split", group="development set"
     )
-    dev_queries: PositiveInt = option(500, "development queries at most (a seeded sample)")
+    dev_queries: PositiveInt = option(500, "development queries at most (a seeded sample)", group="development set")
     dev_documents: PositiveInt = option(
-        10_000, "documents to rank for them at most: all relevant ones, the rest at random"
+        10_000, "documents to rank for them at most: all relevant ones, the rest at random", group="development set"
     )
-    dev_measure: str = option("nDCG@10", "the measure that chooses the weights")
+    dev_measure: str = option("nDCG@10", "the measure that chooses the weights", group="development set")
 
     def __post_init__(self) -> None:
         check(self)

@@ -206,6 +206,11 @@ def round_arguments(
             " 'torchrun --nproc-per-node NUMBER' or set CUDA_VISIBLE_DEVICES to one."
         )
     batch = arguments.train_batch_size * arguments.world_size
+    steps = _total_steps(arguments, batch, queries)
+    for name in ("logging_steps", "eval_steps", "save_steps"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:  # a share: as a number a resumed training finds it unchanged
+            setattr(arguments, name, max(1, math.ceil(value * steps)))
     if queries is not None and arguments.world_size > 1 and queries < batch:
         raise InputError(f"There are {queries} training queries, fewer than one global batch of {batch}.")
     if evaluator is not None:
@@ -214,18 +219,23 @@ def round_arguments(
         arguments.greater_is_better = True
         arguments.save_strategy = SaveStrategy(arguments.eval_strategy)
         arguments.save_steps = arguments.eval_steps or arguments.save_steps
-        _tell_cost(evaluator, arguments, batch * arguments.gradient_accumulation_steps, queries)
+        _tell_cost(evaluator, arguments, steps, steps * batch * arguments.gradient_accumulation_steps)
     return arguments
 
 
-def _tell_cost(evaluator: DevEvaluator, args: RetrieverTrainingArguments, batch: int, queries: int | None) -> None:
+def _total_steps(args: RetrieverTrainingArguments, batch: int, queries: int | None) -> int:
+    """Optimizer steps of a training, as transformers counts them."""
+    if args.max_steps > 0 or queries is None:
+        return max(args.max_steps, 1)
+    batches = queries // batch if args.dataloader_drop_last else math.ceil(queries / batch)
+    return math.ceil(args.num_train_epochs * max(1, math.ceil(batches / args.gradient_accumulation_steps)))
+
+
+def _tell_cost(evaluator: DevEvaluator, args: RetrieverTrainingArguments, steps: int, queries: int) -> None:
     """Say so where measuring takes longer than training, whose backward pass costs as much as two texts read."""
-    steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * (queries or batch) / batch)
-    every: float = (
-        args.eval_steps if args.eval_strategy == "steps" and args.eval_steps else steps / args.num_train_epochs
-    )
-    times = math.ceil(steps / (every if every >= 1 else math.ceil(steps * every))) + 1
-    trained = steps * batch * (2 + args.negatives_per_query)
+    by_steps = args.eval_steps if args.eval_strategy == "steps" else None
+    times = math.ceil(steps / by_steps if by_steps else args.num_train_epochs) + 1
+    trained = queries * (2 + args.negatives_per_query)
     documents = len(evaluator.data.corpus)
     measured = times * (documents + len(evaluator.data.queries))
     if measured > 3 * trained:

@@ -65,7 +65,7 @@ def test_label_queries():
         number=5,
     )
     assert relevant == {"q": ["b", "a"]} and negatives == {"q": ["d"]}  # r has no relevant passage, c is in doubt
-    assert counts == {"unlabelled_queries": 2, "labelled": 1, "judged_pairs": 6, "pseudo_positives": 2}
+    assert counts == {"unlabelled_queries": 2, "labelled": 1, "scored_pairs": 6, "pseudo_positives": 2}
 
 
 def test_lines_end_at_line_feeds_alone(tmp_path):

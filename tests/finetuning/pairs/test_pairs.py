@@ -196,7 +196,7 @@ def test_ablations_by_one_flag(two_stages: Path, t5_folder: Path, qa_file: Path,
 def test_a_stopped_stage_goes_on_to_the_same_weights(
     t5_folder: Path, qa_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    config = gtr(**{**SMALL, "dropout": 0.1})
+    config = finetune_options("gtr", **{**SMALL, "dropout": 0.1, "save_steps": 0.5}).args
     pairs = PairsConfig(stages="pretrain", pairs=[str(qa_file)], pairs_steps=8)
     finetune(t5_folder, None, tmp_path / "whole", config, pairs=pairs)
     steps, compute_loss = itertools.count(), PairTrainer.compute_loss
