@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ def adapt(
     config: AdaptConfig | None = None,
     args: RetrieverTrainingArguments | None = None,
     mining: MiningConfig | None = None,
-    pairs: PairsConfig | None = None,
+    pairs: PairsConfig | Sequence[str] | None = None,
     development: DevelopmentConfig | None = None,
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,

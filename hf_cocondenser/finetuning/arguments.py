@@ -92,7 +92,7 @@ class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
         8192, "tokens of the tokenizer that is trained for a fresh encoder (t5:LAYERSxHIDDEN)", group="model"
     )
     bf16: bool | None = option(None, "train in bfloat16 (default: where the hardware multiplies it)")
-    learning_rate_mapping: str | None | dict[str, float] = option(
+    learning_rate_mapping: str | None | dict[str, float] = option(  # noqa: RUF036 (HfArgumentParser needs the order)
         None, "other learning rates for some weights, as JSON: pattern of their names -> rate", group="model"
     )
     eval_strategy: Literal["no", "steps", "epoch"] = option(

@@ -36,7 +36,7 @@ def finetune(
     output_dir: str | Path,
     args: RetrieverTrainingArguments | None = None,
     mining: MiningConfig | None = None,
-    pairs: PairsConfig | None = None,
+    pairs: PairsConfig | Sequence[str] | None = None,
     development: DevelopmentConfig | None = None,
     *,
     dev: str | Path | RetrievalData | None = None,
@@ -60,7 +60,7 @@ def finetune(
         output_dir: where the retriever goes.
         args: the training; its own output folder is not used.
         mining: rounds and hard negatives.
-        pairs: the stage on pairs, and which stages there are.
+        pairs: the stage on pairs, and which stages there are; or the sources of pairs alone.
         development: the queries held out, and what chooses the weights.
         dev: development queries and judgements; by default the data's development split, or held-out training queries.
         tokenizer: of a transformers model that is given as an object.
@@ -77,9 +77,9 @@ def finetune(
     Example:
         finetune("sentence-transformers/all-MiniLM-L6-v2", "data/scifact", "retriever", rounds=1, learning_rate=1e-5)
     """
-    args, mining, pairs, development = chosen_options((args, mining, pairs, development), recipe, options)
+    args, mining, stage, development = chosen_options((args, mining, pairs, development), recipe, options)
     _require_usable(model, args, mining, development)
-    if data is None and pairs.stages != "pretrain":
+    if data is None and stage.stages != "pretrain":
         raise InputError(
             "There is no data to fine-tune on; name a data set, or train on pairs only (stages pretrain)."
         )
@@ -92,18 +92,18 @@ def finetune(
     steps = output_dir / STEPS
     make_steps(output_dir, overwrite)
     checkpoint = written_model(model, tokenizer, steps)
-    start, manifests = begin(checkpoint, train, held_out, steps, args, pairs, development, overwrite)
-    if train is not None and pairs.stages != "pretrain":
+    start, manifests = begin(checkpoint, train, held_out, steps, args, stage, development, overwrite)
+    if train is not None and stage.stages != "pretrain":
         manifests |= FinetuningJob(start, train, held_out, steps, args, mining, development, overwrite).run()
     name = train and {"name": train.name, "training_queries": len(train.queries), "hashes": data_hashes(train)}
     summary = {
         "checkpoint": absolute_if_there(checkpoint),
-        "data": name if pairs.stages != "pretrain" else None,
+        "data": name if stage.stages != "pretrain" else None,
         "dev": held_out and {"queries": len(held_out.queries), "documents": len(held_out.corpus)},
         "finetuning": settings(args),
         "mining": settings(mining),
         "development": settings(development),
-        "pairs": settings(pairs) if pairs.wanted else None,
+        "pairs": settings(stage) if stage.wanted else None,
         "steps": {step: manifest["result"] for step, manifest in manifests.items()},
     }
     if processes().is_main_process:
@@ -123,6 +123,10 @@ def chosen_options(given: Sequence[Any], recipe: str | None, options: dict[str, 
     Raises:
         InputError: both are given, or an option is unknown or out of its range.
     """
+    args, mining, pairs, development = given
+    if pairs is not None and not isinstance(pairs, PairsConfig):
+        options, pairs = {**options, "pairs": [pairs] if isinstance(pairs, str) else list(pairs)}, None
+    given = (args, mining, pairs, development)
     if (recipe or options) and any(config is not None for config in given):
         named = "a recipe" if recipe else f"'{next(iter(options))}'"
         raise InputError(f"Give configurations or {named}, not both: every field of theirs can be named by itself.")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
-from transformers import AutoTokenizer
+from transformers import AutoModel, AutoTokenizer
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
@@ -79,7 +79,7 @@ def test_it_learns_and_says_so(finished: Path):
 
 
 def test_a_training_that_does_harm_says_so(finished: Path, collection: Path, tmp_path: Path, caplog):
-    settings = CONFIG | {"rounds": 1, "max_steps": 4, "eval_steps": 1}
+    settings = CONFIG | {"rounds": 1, "max_steps": 4, "eval_steps": 4}
     finetune(finished, collection, tmp_path / "gentle", **settings | {"learning_rate": 1e-9})
     assert "worse than what it started from" not in caplog.text
     finetune(finished, collection, tmp_path / "rough", **settings | {"learning_rate": 1.0})
@@ -372,3 +372,29 @@ def test_bad_places(backbone_folder: Path, collection: Path, tmp_path: Path):
         main(["finetune", str(tmp_path / "none"), "--data", str(collection), "--output-dir", str(tmp_path / "o")]) == 2
     )
     assert main(["finetune", str(backbone_folder), "--data", str(tmp_path), "--output-dir", str(tmp_path / "o")]) == 2
+
+
+def test_options_by_name_from_python(backbone_folder: Path, collection: Path, tmp_path: Path):
+    """A recipe, single options, models and data in memory; what is unknown is refused before any work."""
+    for options, said in (
+        ({"optim": "adam"}, "adam"),
+        ({"sampling": "simms"}, "sampling is 'simms'; choose one of random, top, simans"),
+        ({"round2_negatives": "bm25"}, "choose one of both, mined"),
+        ({"batch_sizes": 3}, "no option 'batch_sizes'"),
+        ({"recipe": "gtx"}, "no recipe 'gtx'"),
+        ({"args": RetrieverTrainingArguments(), "max_steps": 3}, "not both"),
+    ):
+        with pytest.raises((InputError, ValueError), match=said):
+            finetune(backbone_folder, collection, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+    config = {**CONFIG, "max_steps": 2, "rounds": 1, "eval_steps": 2, "lr_scheduler_type": "constant"}
+    data = [load_retrieval_data(collection, "train"), collection]
+    model = load_starting_point(backbone_folder, tmp_path, RetrieverTrainingArguments(**CONFIG))
+    summary = finetune(model, data, tmp_path / "out", gradient_accumulation_steps=2, **config, **MINING)
+    assert summary["finetuning"]["lr_scheduler_type"] == "constant"
+    assert summary["finetuning"]["gradient_accumulation_steps"] == 2 and "report_to" not in summary["finetuning"]
+    assert summary["data"]["name"] == "toy + toy" and summary["data"]["training_queries"] == 128 - 2 * 6
+    encoder, tokenizer = AutoModel.from_pretrained(backbone_folder), AutoTokenizer.from_pretrained(backbone_folder)
+    finetune(encoder, data[0], tmp_path / "plain", tokenizer=tokenizer, **config, **MINING)
+    with pytest.raises(InputError, match="tokenizer"):
+        finetune(encoder, data[0], tmp_path / "none", **config, **MINING)

@@ -237,7 +237,7 @@ def test_a_fresh_encoder_from_pairs_alone(qa_file: Path, tmp_path: Path, caplog:
         ([{"question": "a", "answer": 3}], ["--pairs-answer", "answer"], "holds no texts"),
         ([{"question": "a", "answer": "b"}], ["--pairs-answer", "reply"], "no column 'reply'"),
         ([{"question": "a", "answer": ""}], [], "no pair with a question and an answer"),
-        ([{"question": "a", "answer": "b"}], ["--pairs-steps", "0"], "pairs_steps is 0"),
+        ([{"question": "a", "answer": "b"}], ["--pairs-steps", "0"], "--pairs-steps is 0"),
     ],
 )
 def test_bad_pairs(t5_folder: Path, tmp_path: Path, capsys, rows: list[dict], options: list[str], words: str):
