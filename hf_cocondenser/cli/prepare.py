@@ -9,10 +9,9 @@ from datasets import Dataset, IterableDataset
 from tqdm.auto import tqdm
 
 from hf_cocondenser.cli.command import Command
-from hf_cocondenser.data.cutting import document_texts
+from hf_cocondenser.data.cutting import SpanOptions, document_texts
 from hf_cocondenser.data.documents import load_documents
 from hf_cocondenser.data.prepare import prepare_spans
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.utils.files import require_new_folder
@@ -53,30 +52,30 @@ class PrepareArguments:
         metadata={"help": "train an uncased WordPiece tokenizer of so many tokens on the documents instead"},
     )
     unit: str = field(
-        default=SpanRecipe.unit,
+        default=SpanOptions.unit,
         metadata={"help": "a span is some packed 'sentences' or a whole one of the 'passages'"},
     )
     target_tokens: int = field(
-        default=SpanRecipe.target_tokens,
+        default=SpanOptions.target_tokens,
         metadata={"help": "usual (and greatest) length of a span; see also --short-share"},
     )
     short_share: float = field(
-        default=SpanRecipe.short_share,
+        default=SpanOptions.short_share,
         metadata={"help": "share of spans of a shorter length, from min to target tokens"},
     )
-    min_tokens: int = field(default=SpanRecipe.min_tokens, metadata={"help": "shortest length drawn"})
+    min_tokens: int = field(default=SpanOptions.min_tokens, metadata={"help": "shortest length drawn"})
     title: str = field(
-        default=SpanRecipe.title, metadata={"help": "'first': in front of the first passage; 'ignore': left out"}
+        default=SpanOptions.title, metadata={"help": "'first': in front of the first passage; 'ignore': left out"}
     )
     segmenter: str = field(
-        default=SpanRecipe.segmenter,
+        default=SpanOptions.segmenter,
         metadata={"help": "'jieba' finds Chinese words for whole-word masking (extra zh)"},
     )
     evaluation: float = field(
-        default=SpanRecipe.evaluation,
+        default=SpanOptions.evaluation,
         metadata={"help": "documents set aside for evaluation: a share below 1 or a number"},
     )
-    seed: int = field(default=SpanRecipe.seed, metadata={"help": "of everything random in the cutting"})
+    seed: int = field(default=SpanOptions.seed, metadata={"help": "of everything random in the cutting"})
     num_proc: int = field(default=1, metadata={"help": "processes that tokenise"})
     overwrite: bool = field(default=False, metadata={"help": "replace the output folder"})
 
@@ -88,7 +87,7 @@ def run(source: str, where: SourceArguments, arguments: PrepareArguments) -> Non
             "Name a tokenizer (--tokenizer bert-base-uncased) or have one trained (--train-tokenizer 8192)."
         )
     require_new_folder(arguments.output_dir, arguments.overwrite, reads=[source, arguments.tokenizer])
-    recipe = SpanRecipe(
+    recipe = SpanOptions(
         unit=arguments.unit,
         target_tokens=arguments.target_tokens,
         short_share=arguments.short_share,
@@ -129,7 +128,7 @@ class _Texts:
     """The texts of documents, which can be read more than once."""
 
     documents: Dataset | IterableDataset
-    recipe: SpanRecipe
+    recipe: SpanOptions
 
     def __iter__(self) -> Iterator[str]:
         for document in tqdm(self.documents, desc="reading for the tokenizer", unit=" documents", disable=None):
