@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from hf_cocondenser.quickstart.cleaning import count_words, first_sentence
+from hf_cocondenser.data.text import first_sentence
+from hf_cocondenser.quickstart.cleaning import count_words
 from hf_cocondenser.quickstart.collection import Entry
 from hf_cocondenser.quickstart.docstrings import Docstring
 
