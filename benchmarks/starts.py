@@ -35,7 +35,7 @@ from hf_cocondenser.finetuning.finetune import dev_split
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.finetuning.training_set import relevant_documents
-from hf_cocondenser.quickstart.initial import save_random_weights
+from hf_cocondenser.quickstart.untrained import save_random_weights
 from hf_cocondenser.research.study.statistics import Estimate
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
