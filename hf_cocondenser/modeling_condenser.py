@@ -28,7 +28,6 @@ from .backbones import (
     take_mlm_head,
 )
 from .configuration_condenser import CondenserConfig
-from .conversion import fill, read_original
 from .errors import InputError
 from .losses import linear_cross_entropy
 from .shipped import checkpoint_path
@@ -299,9 +298,9 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
     @classmethod
     def _around(cls, masked_lm: PreTrainedModel, settings: dict[str, Any]) -> CondenserForPreTraining:
         """A Condenser whose encoder and MLM head are those of a loaded masked language model."""
+        attention = masked_lm.config._attn_implementation  # the new configuration resets its parts'
         config = CondenserConfig(masked_lm.config, **settings)
-        config._attn_implementation = masked_lm.config._attn_implementation
-        model = cls._from_config(config, dtype=masked_lm.dtype)
+        model = cls._from_config(config, dtype=masked_lm.dtype, attn_implementation=attention)
         weights = {}
         prefix = f"{masked_lm.base_model_prefix}."
         for name, value in masked_lm.state_dict().items():
@@ -312,14 +311,6 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
         if wrong:
             raise InputError(f"The encoder's weights do not fit its configuration ({wrong[0]}, ...).")
         return model
-
-    @classmethod
-    def from_original(cls, folder: str | Path, skip_from: int = 6, late_mlm: bool = True) -> CondenserForPreTraining:
-        """Convert a checkpoint of the original authors' code; see `conversion.read_original`."""
-        config, weights = read_original(Path(folder), skip_from, late_mlm)
-        model = cls(config)
-        fill(model, weights, Path(folder))
-        return model.eval()
 
 
 def _hub_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
