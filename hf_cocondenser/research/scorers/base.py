@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.research.scorers.vectors import Vectors
 from hf_cocondenser.retrieval.encode import Features, Kind, token_batches
-from hf_cocondenser.retrieval.retriever import prompt_of, transformers_of, with_modules
+from hf_cocondenser.retrieval.retriever import as_retriever, prompt_of, transformers_of, with_modules
 from hf_cocondenser.utils.files import write_json
-from hf_cocondenser.utils.loading import load_whole
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -58,9 +57,7 @@ class Scorer(nn.Module, ABC):
     @classmethod
     def load_encoder(cls, folder: Path, device: str | None = None) -> BaseModel:
         """The encoder that `save` wrote."""
-        from sentence_transformers import SentenceTransformer
-
-        return load_whole(SentenceTransformer, "The scorer", folder, device=device)
+        return as_retriever(folder, device=device)
 
     @abstractmethod
     def represent_batch(self, features: Features, task: Kind) -> Vectors:

@@ -21,6 +21,7 @@ from hf_cocondenser.research.scorers.dense import DenseScorer
 from hf_cocondenser.research.scorers.scoring import DocumentVectors, rescore, search_exactly
 from hf_cocondenser.research.scorers.vectors import Vectors
 from hf_cocondenser.retrieval.dense import dense_search
+from hf_cocondenser.retrieval.retriever import fingerprint
 
 QUERIES = ["w1 w2 w3", "w7", "w9 w9 w50 w51 w52 w53"]
 DOCUMENTS = ["w2 w3 w2 w60", "w1", "w100 w101 w102 w103 w104 w105 w106", "w9 w53"]
@@ -160,7 +161,7 @@ def test_a_saved_scorer_gives_the_same_scores(make_scorer: Callable[..., Scorer]
     scorer.save(tmp_path)
     assert not list(tmp_path.rglob("*.bin"))
     loaded = load_scorer(tmp_path)
-    assert loaded.settings == scorer.settings and loaded.fingerprint() == scorer.fingerprint()
+    assert loaded.settings == scorer.settings and fingerprint(loaded) == fingerprint(scorer)
     scores = [
         each.score(each.represent_texts(QUERIES, "query"), each.represent_texts(DOCUMENTS, "document"))
         for each in (scorer, loaded)
