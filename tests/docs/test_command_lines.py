@@ -34,7 +34,7 @@ SCRIPT_FLAGS = {
     for script in (*ROOT.glob("benchmarks/*.py"), *ROOT.glob("examples/**/*.py"))
     for flag in re.findall(r'"(--[\w-]+)"', script.read_text("utf-8"))
 }
-FOREIGN = {"--cache_chunk_size", "--multi_gpu", "--num_processes", "--nproc-per-node", "--nnodes", "--cpu"}
+FOREIGN = {"--cache-chunk-size", "--multi-gpu", "--num-processes", "--nproc-per-node", "--nnodes", "--cpu"}
 
 
 class Parsed(Exception):
@@ -90,7 +90,7 @@ def test_flags_named_in_sentences_exist(page):
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     for code in re.findall(r"`([^`]+)`", text):
         words = code.replace("hf-cocondenser ", "").split()
-        named = {re.split(r"[=\]]", word)[0] for word in words if re.match(r"--\w", word)} - FOREIGN
+        named = {re.split(r"[=\]]", word)[0].replace("_", "-") for word in words if re.match(r"--\w", word)} - FOREIGN
         if words and words[0] in COMMANDS:
             assert named <= help_flags(words[0]), f"`{code}`"
         elif words and words[0] not in ("python", "pip", "pytest", "torchrun", "mkdocs", "accelerate", "ruff"):
