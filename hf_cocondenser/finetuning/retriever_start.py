@@ -16,7 +16,7 @@ from hf_cocondenser.hub.layout import save_portable
 from hf_cocondenser.hub.records import PRETRAINING, pretraining_without_paths
 from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.retrieval.retriever import as_retriever, is_retriever, transformers_of, with_modules
-from hf_cocondenser.retrieval.similarity import SCORE_FUNCTIONS, recorded_score_function
+from hf_cocondenser.retrieval.similarity import SIMILARITIES, recorded_similarity
 from hf_cocondenser.utils.checkpoint import load_pretraining_checkpoint
 from hf_cocondenser.utils.distributed import local_device
 from hf_cocondenser.utils.files import read_json, write_json
@@ -43,9 +43,9 @@ def load_starting_point(checkpoint: str | Path, config: FinetuneConfig) -> Sente
         attention=attention,
         device=local_device(),
     )
-    if recorded_score_function(model) is None:
+    if recorded_similarity(model) is None:
         raise InputError(f"'{checkpoint}' does not say what it compares by; choose --similarity dot or cosine.")
-    if model.similarity_fn_name not in SCORE_FUNCTIONS:
+    if model.similarity_fn_name not in SIMILARITIES:
         raise InputError(f"'{checkpoint}' compares by '{model.similarity_fn_name}'; choose similarity dot or cosine.")
     if config.projection and not is_retriever(checkpoint):
         model = with_modules(model, [*model, *_projection(model, config)])

@@ -18,7 +18,7 @@ from hf_cocondenser.hub.layout import save_portable
 from hf_cocondenser.hub.records import PRETRAINING, card_from_records, pretraining_without_paths
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserPreTrainedModel
 from hf_cocondenser.retrieval.retriever import as_retriever, transformers_of
-from hf_cocondenser.retrieval.similarity import SCORE_FUNCTIONS
+from hf_cocondenser.retrieval.similarity import SIMILARITIES
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.checkpoint import CONDENSER_FOLDER, load_pretraining_checkpoint
 from hf_cocondenser.utils.files import output_folder, read_json, require_new_folder, write_json
@@ -61,8 +61,8 @@ def save_retriever(
             something stands at `output_dir`.
     """
     output_dir = require_new_folder(output_dir, overwrite, reads=[checkpoint, tokenizer])
-    if similarity not in SCORE_FUNCTIONS:
-        raise InputError(f"The similarity '{similarity}' is not known; choose {' or '.join(SCORE_FUNCTIONS)}.")
+    if similarity not in SIMILARITIES:
+        raise InputError(f"The similarity '{similarity}' is not known; choose {' or '.join(SIMILARITIES)}.")
     model, own_tokenizer, record = _load(checkpoint, tokenizer)
     retriever = as_retriever(model, tokenizer=own_tokenizer, similarity=similarity, device="cpu")
     (transformer,) = transformers_of(retriever)

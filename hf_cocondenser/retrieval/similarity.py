@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collections.protocols import DEFAULT, Protocol
@@ -13,11 +13,12 @@ from hf_cocondenser.retrieval.retriever import transformers_of
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-SCORE_FUNCTIONS = ("dot", "cosine")
+Similarity = Literal["dot", "cosine"]
+SIMILARITIES = get_args(Similarity)
 
 
-def score_function(model: SentenceTransformer, wanted: str | None = None, *, force: bool = False) -> str:
-    """The score function to search with: the retriever's own.
+def choose_similarity(model: SentenceTransformer, wanted: str | None = None, *, force: bool = False) -> str:
+    """The similarity to search with: the retriever's own.
 
     Args:
         model: the retriever.
@@ -28,28 +29,28 @@ def score_function(model: SentenceTransformer, wanted: str | None = None, *, for
         InputError: the retriever is compared by a distance, or does not say by what, or `wanted` is not its own and
             `force` is false.
     """
-    own = recorded_score_function(model)
+    own = recorded_similarity(model)
     if own is None and wanted is None:
         raise InputError(
             "The retriever does not say whether its vectors are compared by dot product or cosine; look it up where it was"
-            " published and name it with --score-function (score=... in Python)."
+            " published and name it with --similarity."
         )
     own = own or str(wanted)
-    if own not in SCORE_FUNCTIONS:
-        raise InputError(f"The retriever compares by '{own}'; only {' and '.join(SCORE_FUNCTIONS)} can be searched.")
+    if own not in SIMILARITIES:
+        raise InputError(f"The retriever compares by '{own}'; only {' and '.join(SIMILARITIES)} can be searched.")
     if wanted is None or wanted == own:
         return own
-    if wanted not in SCORE_FUNCTIONS:
-        raise InputError(f"The score function '{wanted}' is not known; there are {', '.join(SCORE_FUNCTIONS)}.")
+    if wanted not in SIMILARITIES:
+        raise InputError(f"The similarity '{wanted}' is not known; there are {', '.join(SIMILARITIES)}.")
     if not force and not _gives_unit_vectors(model):
         raise InputError(
             f"The retriever was made for '{own}' and '{wanted}' was asked for, which gives wrong results;"
-            f" leave the score function out, or add --force to do it all the same."
+            f" leave the similarity out, or add --force to do it all the same."
         )
     return wanted
 
 
-def recorded_score_function(model: SentenceTransformer) -> str | None:
+def recorded_similarity(model: SentenceTransformer) -> str | None:
     """What a retriever says that it is compared by; None where it says nothing and it matters.
 
     Models of sentence-transformers before 2.7 recorded nothing, and it takes cosine for all of them; only for vectors of
