@@ -17,7 +17,6 @@ import argparse
 import logging
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,8 +181,7 @@ class Study:
     def train(self, checkpoint: Path, labels: str, seed: int, folder: Path) -> None:
         """Make the retrievers of a cell."""
         if labels == NO_LABELS:
-            with tempfile.TemporaryDirectory() as temporary:
-                load_starting_point(checkpoint, Path(temporary), self.config).save_pretrained(str(folder))
+            load_starting_point(checkpoint, self.config).save_pretrained(str(folder))
             return
         share = 1.0 if labels == ALL else min(1.0, int(labels) / self.labelled(seed))
         command = [sys.executable, "-m", "hf_cocondenser", "finetune", str(checkpoint), "--data", self.options.data]

@@ -134,7 +134,7 @@ class Finetuning:
         training_set = TrainingSet(
             self.data.queries, self.data.corpus, relevant, pools, self.config.negatives_per_query, self.config.seed
         )
-        model = load_starting_point(start, output_dir, self.config)
+        model = load_starting_point(start, self.config)
         with TimedSchedule(name, seconds, steps) as schedule:
             train_round(model, training_set, None, output_dir, self.config, schedule)
         return Training(output_dir / RETRIEVER, schedule.steps, schedule.used, schedule.log), model
