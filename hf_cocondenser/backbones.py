@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
 from transformers.activations import gelu
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from .errors import InputError
 
@@ -79,6 +80,52 @@ MLM_HEADS: dict[str, MlmHeadParts] = {
 _FEED_FORWARD_LAST = frozenset({"bert", "camembert", "electra", "ernie", "mpnet", "roberta", "xlm-roberta"})
 
 
+# Encoders without a CLS token, with relative positions, and with feed-forward sums that overflow float16.
+T5_FAMILY = frozenset({"t5", "mt5", "umt5", "longt5"})
+
+
+def is_t5(config: PreTrainedConfig) -> bool:
+    """Whether an encoder is of T5's family."""
+    return config.model_type in T5_FAMILY
+
+
+def is_decoder(config: PreTrainedConfig) -> bool:
+    """Whether a token sees only those before it (GPT-2, LLaMA, ...), so that the last one alone has seen the text."""
+    only_causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
+    return bool(only_causal or getattr(config, "is_decoder", False))
+
+
+def usable_positions(encoder: PreTrainedModel) -> int | None:
+    """Longest input in tokens, special tokens included; None where positions are relative and there is no limit."""
+    positions = getattr(encoder.config, "max_position_embeddings", None)
+    if is_t5(encoder.config) or positions is None or positions < 0:  # XLNet says -1
+        return None
+    for name, module in encoder.named_modules():
+        # RoBERTa and its kin number positions from the padding index on.
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return positions - module.padding_idx - 1
+    return positions
+
+
+def set_dropout(model: nn.Module, probability: float) -> None:
+    """Set every dropout probability of a transformers model, in its modules and in the configuration that is saved.
+
+    Args:
+        model: an encoder, or a Condenser, whose configuration holds its encoder's.
+        probability: of a number to be dropped, 0 to 1.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = probability
+        for name in ("dropout", "dropout_prob", "attention_dropout"):  # attention layers keep a plain number
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, probability)
+    config: Any = getattr(model.config, "backbone_config", model.config)
+    for name, value in config.to_dict().items():
+        if isinstance(value, float) and ("dropout" in name or name == "attn_pdrop"):
+            setattr(config, name, probability)
+
+
 def require_family(config: PreTrainedConfig) -> None:
     """Refuse an encoder whose MLM head and blocks we do not know.
 
@@ -95,7 +142,7 @@ def require_family(config: PreTrainedConfig) -> None:
 def build_masked_lm(config: PreTrainedConfig) -> PreTrainedModel:
     """The family's own masked language model with fresh weights."""
     require_family(config)
-    return AutoModelForMaskedLM.from_config(config)
+    return AutoModelForMaskedLM.from_config(config, dtype=torch.get_default_dtype())
 
 
 def take_mlm_head(masked_lm: PreTrainedModel) -> tuple[nn.Module, dict[str, str]]:
@@ -143,7 +190,7 @@ def build_condenser_head(config: PreTrainedConfig, n_layers: int) -> PreTrainedM
         config.layer_types = ["full_attention"] * n_layers
     if getattr(config, "conv_kernel_size", 0):  # DeBERTa-v2: the convolution would leak padding
         config.conv_kernel_size = 0
-    head = AutoModel.from_config(config)
+    head = AutoModel.from_config(config, dtype=torch.get_default_dtype())
     if getattr(head, "pooler", None) is not None:
         head.pooler = None
     if hasattr(head.embeddings, "tok_embeddings"):
@@ -153,13 +200,6 @@ def build_condenser_head(config: PreTrainedConfig, n_layers: int) -> PreTrainedM
     if hasattr(head, "embeddings_project"):
         del head.embeddings_project
     return head
-
-
-def early_and_late(backbone: PreTrainedModel, skip_from: int, **inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the encoder; return the hidden states after layer `skip_from` and after the last, (spans, length, hidden)."""
-    # All layers are asked for: a list of layers means different things in different versions of transformers.
-    output = backbone(**inputs, output_hidden_states=True)
-    return output.hidden_states[skip_from], output.last_hidden_state
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal
 
 from hf_cocondenser.cli.command import Command
@@ -10,53 +10,39 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
 from hf_cocondenser.finetuning.recipes import recipe_settings
-from hf_cocondenser.utils.options import option
 
 Recipe = Literal["gtr", "rocketqa"]
-RECIPE_HELP = (
-    "a paper's settings as defaults of all other options; gtr: T5 encoders as in arXiv 2112.07899; rocketqa: negatives"
-    " denoised by a cross-encoder as in arXiv 2010.08191 (see --recipe NAME --help)"
-)
-
-
-@dataclass
-class FinetuneArguments:
-    """Where things are."""
-
-    data: list[str] = option(
-        list, "BEIR folders with qrels/train.tsv (and qrels/dev.tsv, if there is one); several are searched as one"
-    )
-    dev: str | None = option(
-        None, "BEIR folder with development queries (default: those of the data, or held-out ones)"
-    )
-    recipe: Recipe | None = option(None, RECIPE_HELP)
-    overwrite: bool = option(False, "do steps again whose inputs changed")
 
 
 def run(
     checkpoint: str,
-    arguments: FinetuneArguments,
     args: RetrieverTrainingArguments,
     mining: MiningConfig,
     pairs: PairsConfig,
     development: DevelopmentConfig,
+    *,
+    data: Sequence[str] = (),
+    dev: str | None = None,
+    recipe: Recipe | None = None,
+    overwrite: bool = False,
 ) -> None:
-    """Fine-tune `checkpoint`."""
+    """Fine-tune `checkpoint`.
+
+    Args:
+        checkpoint: sentence-transformers model, plain encoder checkpoint (T5 too) or Condenser pre-training
+            checkpoint.
+        data: BEIR folders with qrels/train.tsv (and qrels/dev.tsv, if there is one); several are searched as one.
+        dev: BEIR folder with development queries (default: those of the data, or held-out ones).
+        recipe: a paper's settings as defaults of all other options; gtr: T5 encoders as in arXiv 2112.07899;
+            rocketqa: negatives denoised by a cross-encoder as in arXiv 2010.08191 (see --recipe NAME --help).
+        overwrite: do steps again whose inputs changed.
+    """
     from hf_cocondenser.finetuning.finetune import finetune
 
-    if not arguments.data and pairs.stages != "pretrain":
+    if not data and pairs.stages != "pretrain":
         raise InputError("the following arguments are required: --data (or --stages pretrain, with --pairs).")
-    finetune(
-        checkpoint,
-        arguments.data or None,
-        args.named_folder(),
-        args,
-        mining,
-        pairs,
-        development,
-        dev=arguments.dev,
-        overwrite=arguments.overwrite,
-    )
+    options = (args, mining, pairs, development)
+    finetune(checkpoint, list(data) or None, args.named_folder(), *options, dev=dev, overwrite=overwrite)
 
 
 COMMAND = Command(
@@ -68,7 +54,6 @@ COMMAND = Command(
   hf-cocondenser finetune t5-base --recipe gtr --pairs gooaq.jsonl:3 reddit.jsonl:1 --data data/nq --output-dir runs/two
   hf-cocondenser finetune bert-base-uncased --recipe rocketqa --batch-size 256 --data data/nq --output-dir runs/rocketqa
 The same command again goes on where it stopped, and does nothing that is already done.""",
-    arguments=(FinetuneArguments, RetrieverTrainingArguments, MiningConfig, PairsConfig, DevelopmentConfig),
     run=run,
     first=(
         *("data", "output_dir", "recipe", "num_train_epochs", "max_steps", "per_device_train_batch_size"),
@@ -76,5 +61,4 @@ The same command again goes on where it stopped, and does nothing that is alread
     ),
     recipes=recipe_settings,
     target="checkpoint",
-    target_help="sentence-transformers model, plain encoder checkpoint (T5 too) or Condenser pre-training checkpoint",
 )

@@ -3,46 +3,46 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.cli.finetune import Recipe
+from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
 from hf_cocondenser.finetuning.recipes import recipe_settings
 from hf_cocondenser.research.study.plan import StudyConfig
-from hf_cocondenser.utils.options import option
-
-
-@dataclass
-class StudyArguments:
-    """Where things are."""
-
-    data: str = option(MISSING, "BEIR folder to train on (qrels/train.tsv)")
-    recipe: Recipe = option("gtr", "a paper's settings as defaults of the training")
-    overwrite: bool = option(False, "do cells again whose inputs changed")
 
 
 def run(
     models: list[str],
-    arguments: StudyArguments,
     config: StudyConfig,
     args: RetrieverTrainingArguments,
     mining: MiningConfig,
     pairs: PairsConfig,
     development: DevelopmentConfig,
+    *,
+    data: str | None = None,
+    recipe: Recipe = "gtr",
+    overwrite: bool = False,
 ) -> None:
-    """Run the study."""
+    """Run the study.
+
+    Args:
+        models: checkpoints, or t5:LAYERSxHIDDEN for T5 encoders that were never trained.
+        data: BEIR folder to train on (qrels/train.tsv).
+        recipe: a paper's settings as defaults of the training (see finetune --help).
+        overwrite: do cells again whose inputs changed.
+    """
     from hf_cocondenser.research.study.study import run_study
     from hf_cocondenser.utils.steps import processes
 
-    output_dir = args.named_folder()
-    report = run_study(
-        models, arguments.data, output_dir, config, args, mining, pairs, development, overwrite=arguments.overwrite
-    )
+    if data is None:
+        raise InputError("the following arguments are required: --data.")
+    options = (config, args, mining, pairs, development)
+    report = run_study(models, data, args.named_folder(), *options, overwrite=overwrite)
     if processes().is_main_process:
-        sys.stdout.write(f"{report}\nWritten to {Path(output_dir) / 'report.md'}\n")
+        sys.stdout.write(f"{report}\nWritten to {Path(args.named_folder()) / 'report.md'}\n")
 
 
 COMMAND = Command(
@@ -52,11 +52,7 @@ COMMAND = Command(
       --evaluate-on data/msmarco data/scifact data/nfcorpus
   hf-cocondenser study t5:2x64 t5:4x256 --data data/squad --output-dir small --config examples/gtr/study.yaml
 The same command again goes on where it stopped; every finished cell is kept.""",
-    arguments=(StudyArguments, StudyConfig, RetrieverTrainingArguments, MiningConfig, PairsConfig, DevelopmentConfig),
     run=run,
     target="models",
-    target_help="checkpoints, or t5:LAYERSxHIDDEN for T5 encoders that were never trained",
-    many_targets=True,
     recipes=recipe_settings,
-    recipe="gtr",
 )

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 
+from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.documents import load_documents
 from hf_cocondenser.data.prepare import prepare_spans
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, tokenizer_hash
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
@@ -130,7 +130,7 @@ def _pretrained(
 ) -> Path:
     from sentence_transformers.util import is_sentence_transformer_model
 
-    recipe = SpanRecipe(target_tokens=min(SpanRecipe.target_tokens, config.pretrain_max_length - 2))
+    recipe = SpanOptions(target_tokens=min(SpanOptions.target_tokens, config.pretrain_max_length - 2))
     texts = ((row["_id"], "\n".join([row["title"], *row["passages"]])) for row in documents)
 
     def cut(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,16 @@ from transformers import TrainingArguments
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.encode import resolve_precision
-from hf_cocondenser.utils.options import Bounds, NonNegativeInt, PositiveFloat, PositiveInt, ProperShare, check, option
+from hf_cocondenser.utils.options import (
+    Bounds,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ProperShare,
+    Seed,
+    check,
+    option,
+)
 from hf_cocondenser.utils.steps import processes
 
 Length = Annotated[int, Bounds(at_least=3)]
@@ -91,6 +100,7 @@ class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
     vocabulary: PositiveInt = option(
         8192, "tokens of the tokenizer that is trained for a fresh encoder (t5:LAYERSxHIDDEN)", group="model"
     )
+    seed: Seed = option(42, "seed of sampling, dropout and the held-out queries")
     bf16: bool | None = option(None, "train in bfloat16 (default: where the hardware multiplies it)")
     learning_rate_mapping: str | None | dict[str, float] = option(  # noqa: RUF036 (HfArgumentParser needs the order)
         None, "other learning rates for some weights, as JSON: pattern of their names -> rate", group="model"

@@ -19,11 +19,12 @@ from hf_cocondenser.finetuning.negatives.train_cross_encoder import (
     require_classifiable,
     train_cross_encoder,
 )
-from hf_cocondenser.finetuning.retriever_start import load_starting_point, model_hash
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
 from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.dense import DenseSearcher
+from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.utils.files import read_json, write_json
 from hf_cocondenser.utils.hashes import folder_hash, hash_texts
 from hf_cocondenser.utils.steps import processes, run_step
@@ -112,13 +113,11 @@ class FinetuningJob:
 
     def _start(self, which: str = "pretrained") -> SentenceTransformer:
         checkpoint = self.start if which == "pretrained" else self.steps / "round1" / RETRIEVER
-        return load_starting_point(checkpoint, self.steps, self.args)
+        return load_starting_point(checkpoint, self.args)
 
     def _cross_encoder_start(self) -> SentenceTransformer:
         start = self.mining.cross_encoder_start
-        if not start:
-            return self._start()
-        return load_starting_point(start, self.steps / "cross_encoder_start", self.args)
+        return load_starting_point(start, self.args) if start else self._start()
 
     def _train_cross_encoder(self, model: str) -> dict[str, Any]:
         """A cross-encoder, trained against passages that round 1's retriever finds."""
@@ -138,10 +137,10 @@ class FinetuningJob:
             scores = load_cross_encoder(str(folder / MODEL))([(pair["query"], pair["passage"]) for pair in left_out])
             report = cross_encoder_report(scores, left_out, self.mining)
             logger.info("The cross-encoder on queries it has not seen: %s", report)
-            return {"counts": counts, "model_hash": model_hash(cross_encoder), **report}
+            return {"counts": counts, "model_hash": fingerprint(cross_encoder), **report}
 
         own = {name: getattr(self.mining, name) for name in CROSS_ENCODER_TRAINING if name != "cross_encoder_start"}
-        inputs = {**self.hashes, **settings(self.args), **own, "start": model_hash(encoder), "model": model}
+        inputs = {**self.hashes, **settings(self.args), **own, "start": fingerprint(encoder), "model": model}
         return self._step("cross_encoder", inputs, work, everywhere=True)
 
     def _cross_encoder(self) -> PairScorer | None:
@@ -224,7 +223,7 @@ class FinetuningJob:
             **self.hashes,
             **settings(self.args),
             "dev_measure": self.development.dev_measure,
-            "start": model_hash(model),
+            "start": fingerprint(model),
             "pools": {pool: folder_hash(self.steps / pool) for pool in pools},
             "dev": None if self.dev is None else data_hashes(self.dev),
             "processes": processes().num_processes,

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.hub.card import CARD_FILE, is_edited, render_card
-from hf_cocondenser.hub.checkpoint import CONDENSER_FOLDER
-from hf_cocondenser.hub.export import copy_condenser
+from hf_cocondenser.hub.export import copy_code, copy_condenser
 from hf_cocondenser.hub.records import FINETUNING, card_from_records, finetuning_without_paths
 from hf_cocondenser.hub.results import RESULTS_FILE, Result, read_results
+from hf_cocondenser.utils.checkpoint import CONDENSER_FOLDER
 from hf_cocondenser.utils.files import read_json, write_json, write_text
 from hf_cocondenser.utils.loading import one_line
 
@@ -27,7 +27,7 @@ _LEFT_OUT = ("steps", "runs")  # how fine-tuning and training got there
 
 def publish(
     retriever: str | Path,
-    repo_id: str,
+    repo: str,
     *,
     condenser: str | Path | None = None,
     results: str | Path | None = None,
@@ -38,12 +38,12 @@ def publish(
     """Upload a retriever in one commit, so that nobody ever sees half of it.
 
     Args:
-        retriever: folder of a retriever (exported or fine-tuned).
-        repo_id: `owner/name`; made where it is not there.
-        condenser: pre-training checkpoint for `condenser/`, for those who go on with it.
+        retriever: folder of the retriever (exported or fine-tuned).
+        repo: Hub repository (owner/name); made where it is not there.
+        condenser: pre-training checkpoint to put into condenser/, for those who continue it.
         results: folder that `evaluate` wrote; its figures go into the card.
         private: make a new repository private.
-        revision: branch to commit to, made where it is not there; `main` by default.
+        revision: branch to commit to, made where it is not there (default: main).
         token: access token; by default the one of `hf auth login`.
 
     Returns:
@@ -64,6 +64,7 @@ def publish(
         changed = Path(temporary)
         if condenser is not None:
             copy_condenser(condenser, changed / CONDENSER_FOLDER)
+            copy_code(changed / CONDENSER_FOLDER, changed)
         if results is not None:
             measured = read_results(Path(results) / RESULTS_FILE)
             if not measured:
@@ -71,30 +72,30 @@ def publish(
             write_json(changed / RESULTS_FILE, [asdict(result) for result in measured])
         else:
             measured = []
-        _renew_card(folder, repo_id, changed, measured, has_condenser=condenser is not None)
+        _renew_card(folder, repo, changed, measured, has_condenser=condenser is not None)
         if (folder / FINETUNING).is_file():
             write_json(changed / FINETUNING, finetuning_without_paths(read_json(folder / FINETUNING)))
         additions = list((_additions(folder) | _additions(changed)).values())
         try:
             api = HfApi(token=token)
-            api.create_repo(repo_id, private=private, exist_ok=True)
+            api.create_repo(repo, private=private, exist_ok=True)
             if revision is not None and not revision.startswith("refs/"):  # a pull request's is there already
-                api.create_branch(repo_id, branch=revision, exist_ok=True)
+                api.create_branch(repo, branch=revision, exist_ok=True)
             message = f"Upload {folder.resolve().name} with hf-cocondenser"
-            commit = api.create_commit(repo_id, additions, commit_message=message, revision=revision)
+            commit = api.create_commit(repo, additions, commit_message=message, revision=revision)
         except (OSError, ValueError, HTTPError) as error:
-            raise InputError(f"'{repo_id}' cannot be published: {one_line(error)}") from None
+            raise InputError(f"'{repo}' cannot be published: {one_line(error)}") from None
     return commit.commit_url
 
 
-def _renew_card(folder: Path, repo_id: str, changed: Path, measured: list[Result], has_condenser: bool) -> None:
+def _renew_card(folder: Path, repo: str, changed: Path, measured: list[Result], has_condenser: bool) -> None:
     """Write the card anew with the repository's name in its examples and the results, unless somebody edited it."""
     path = folder / CARD_FILE
     if is_edited(path):
         if measured:
             logger.warning("'%s' was edited, so it is uploaded as it is, without the results.", path)
         return
-    card = replace(card_from_records(folder, name=repo_id.split("/")[-1], address=repo_id), results=measured)
+    card = replace(card_from_records(folder, name=repo.split("/")[-1], address=repo), results=measured)
     write_text(changed / CARD_FILE, render_card(folder, card, has_condenser=has_condenser))
 
 

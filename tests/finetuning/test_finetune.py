@@ -298,7 +298,7 @@ def test_bfloat16_reaches_the_second_pass_of_the_gradient_cache(
     """The replay runs inside the backward pass, outside the trainer's autocast: the model must bring its own."""
     config = {**CONFIG, "max_steps": 2, "bf16": True, "gradient_cache": True}
     config = RetrieverTrainingArguments(**config)
-    model = load_starting_point(backbone_folder, tmp_path, config)
+    model = load_starting_point(backbone_folder, config)
     data = load_retrieval_data(collection, "train")
     seen = []
 
@@ -389,7 +389,7 @@ def test_options_by_name_from_python(backbone_folder: Path, collection: Path, tm
     assert not (tmp_path / "out").exists()
     config = {**CONFIG, "max_steps": 2, "rounds": 1, "eval_steps": 2, "lr_scheduler_type": "constant"}
     data = [load_retrieval_data(collection, "train"), collection]
-    model = load_starting_point(backbone_folder, tmp_path, RetrieverTrainingArguments(**CONFIG))
+    model = load_starting_point(backbone_folder, RetrieverTrainingArguments(**CONFIG))
     summary = finetune(model, data, tmp_path / "out", gradient_accumulation_steps=2, **config, **MINING)
     assert summary["finetuning"]["lr_scheduler_type"] == "constant"
     assert summary["finetuning"]["gradient_accumulation_steps"] == 2 and "report_to" not in summary["finetuning"]

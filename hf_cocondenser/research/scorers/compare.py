@@ -19,7 +19,7 @@ from hf_cocondenser.finetuning.config import settings
 from hf_cocondenser.finetuning.dev import restrict, sample_queries
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.negatives.pools import read_pool
-from hf_cocondenser.finetuning.retriever_start import load_starting_point, model_hash
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.rounds import BM25, NEGATIVES, bm25_step
 from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
 from hf_cocondenser.research.scorers.baseline import bm25_search
@@ -30,6 +30,7 @@ from hf_cocondenser.research.scorers.table import MEASURES, Row, machine, write_
 from hf_cocondenser.research.scorers.training import train_scorer
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.retrieval.runs import Run, ranked, read_run, require_run_ids, without_same_ids, write_run
 from hf_cocondenser.utils.distributed import local_device
 from hf_cocondenser.utils.files import require_new_folder
@@ -44,7 +45,7 @@ MODELS, RUNS = "models", "runs"
 def compare_scorers(
     checkpoint: str | Path,
     data: str | Path,
-    output_dir: str | Path,
+    output_dir: str | Path | None = None,
     config: ScorersConfig | None = None,
     args: RetrieverTrainingArguments | None = None,
     *,
@@ -57,12 +58,13 @@ def compare_scorers(
     done again.
 
     Args:
-        checkpoint: an encoder checkpoint, a Condenser pre-training checkpoint or a sentence-transformers model.
-        data: a BEIR folder (or another source of judged collections) with training judgements.
-        output_dir: gets `models/`, `runs/`, `report/`, and the table as comparison.md and comparison.json.
+        checkpoint: plain encoder checkpoint, Condenser pre-training checkpoint or sentence-transformers model.
+        data: BEIR folder with judgements to train on (train) and to measure on (test).
+        output_dir: folder for models, runs, the report, and the table as comparison.md and comparison.json (default:
+            the output folder of `args`).
         config: scorers and what is ranked.
         args: the training of each scorer.
-        split: judgements to measure on; by default the data set's own, mostly test.
+        split: judgements to measure on (default: the data set's own, mostly test).
         overwrite: do again what was done with other inputs.
 
     Returns:
@@ -75,7 +77,7 @@ def compare_scorers(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("Scorers are compared in one process; start the command without torchrun.")
     config, args = config or ScorersConfig(), args or RetrieverTrainingArguments(per_device_train_batch_size=32)
-    output_dir = Path(output_dir)
+    output_dir = Path(output_dir or args.named_folder())
     if not (output_dir / RUNS).is_dir():
         require_new_folder(output_dir, overwrite, reads=[checkpoint, data, config.candidates])
     test = _test_queries(load_retrieval_data(data, split or "auto"), config.test_queries, args.seed)
@@ -147,7 +149,7 @@ class _Comparison:
             mining = self.config.mining(name)
             finetune(self.checkpoint, self.train, folder, training, mining, overwrite=self.overwrite)
             return folder
-        start = load_starting_point(self.checkpoint, self.output_dir, training)
+        start = load_starting_point(self.checkpoint, training)
         sizes = self.config.own_settings(name)
 
         def work(partial: Path) -> dict[str, Any]:
@@ -162,7 +164,7 @@ class _Comparison:
             )
             return train_scorer(TRAINED_HERE[name].from_retriever(start, **sizes), training_set, partial, training)
 
-        inputs = {**negatives, **settings(training), **sizes, "start": model_hash(start)}
+        inputs = {**negatives, **settings(training), **sizes, "start": fingerprint(start)}
         self._step(folder, inputs, work)
         return folder
 
@@ -196,7 +198,7 @@ class _Comparison:
             return result
 
         inputs = {
-            "model": scorer.fingerprint(),
+            "model": fingerprint(scorer),
             **self.ranked,
             "candidates": hash_texts((query, repr(sorted(hits))) for query, hits in chosen.items()),
             "depth": depth,

@@ -148,7 +148,7 @@ def test_a_trained_cross_encoder_tells_what_it_was_taught(backbone_folder: Path,
     others = {query: [f"d{(int(query[1:].split('-')[0]) + 7) % 24}-0"] for query in relevant}
     sizes = {"cross_encoder_epochs": 12, "cross_encoder_learning_rate": 2e-3, "cross_encoder_batch_size": 16}
     args, mining, *_ = finetune_options("rocketqa", **sizes, dropout=0.0, bf16=False, seed=1)
-    start = load_starting_point(backbone_folder, tmp_path, args)
+    start = load_starting_point(backbone_folder, args)
     _, left_out = train_cross_encoder(start, data, others, tmp_path, mining, args)
     training, again = labelled_pairs(data, others, 1)
     assert again == left_out and not {pair["query"] for pair in left_out} & {pair["query"] for pair in training}
