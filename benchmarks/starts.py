@@ -98,7 +98,9 @@ class Study:
         self.starts = starts
         self.finetuning = finetuning
         flags = ["CHECKPOINT", "--output-dir", "FOLDER", "--data", options.data, *finetuning]
-        _, _, self.args, self.mining, self.pairs, self.development = parse("finetune", COMMAND, flags)
+        parsed = parse("finetune", COMMAND, flags)
+        self.args, self.mining = parsed["args"], parsed["mining"]
+        self.pairs, self.development = parsed["pairs"], parsed["development"]
         self.folder: Path = options.output_dir
         self.folder.mkdir(parents=True, exist_ok=True)
         self.train_data = load_retrieval_data(options.data, "train")

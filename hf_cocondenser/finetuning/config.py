@@ -252,8 +252,8 @@ class DevelopmentConfig:
 Config = RetrieverTrainingArguments | MiningConfig | PairsConfig | DevelopmentConfig
 
 _WITHOUT_EFFECT = (
-    *("output_dir", "logging_", "log_", "report_to", "run_name", "project", "trackio", "disable_tqdm", "dataloader_"),
-    *("hub_", "push_to_hub", "save_", "ddp_", "use_cpu", "skip_memory", "enable_jit"),
+    *("output_dir", "logging_", "log_", "report_to", "run_name", "trackio_", "disable_tqdm", "dataloader_", "hub_"),
+    *("push_to_hub", "save_", "ddp_", "use_cpu", "skip_memory_metrics", "enable_jit_checkpoint"),
 )
 """Beginnings of the training arguments that change no weights."""
 

@@ -38,7 +38,7 @@ def load_starting_point(checkpoint: str | Path, args: RetrieverTrainingArguments
     attention = args.attn_implementation or _fast_attention(args.precision)
     model = as_retriever(
         checkpoint,
-        pooling=args.pooling,
+        pooling=args.pooling or "auto",
         similarity=args.similarity,
         attention=attention,
         device=local_device(),

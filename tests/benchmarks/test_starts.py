@@ -92,7 +92,7 @@ def test_labels_are_a_number_all_or_none(command, labels):
 
 def test_a_fine_tuning_that_fails_ends_it(command, tmp_path):
     with pytest.raises(SystemExit, match="failed; see above"):
-        main([*command, "--labels", "8", "--", *FLAGS, "--attention", "none-such"])
+        main([*command, "--labels", "8", "--", *FLAGS, "--attn-implementation", "none-such"])
     assert not (tmp_path / "out" / "table.md").exists()
     main([*command, "--labels", "8", "--", *FLAGS])  # with the flag mended it goes on
     assert (tmp_path / "out" / "table.md").exists()

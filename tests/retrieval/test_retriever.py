@@ -67,7 +67,7 @@ def test_the_similarity_is_the_retrievers(make_retriever):
     with pytest.raises(InputError, match="not known"):
         choose_similarity(dot, "maxsim")
     corpus = {"a": "whales", "b": "whales sing and dive", "c": "bread"}
-    run = DenseSearcher.build(dot, corpus, bf16=False).search({"q": "whales"}, 3)
+    run = DenseSearcher.build(dot, corpus, precision="float32").search({"q": "whales"}, 3)
     scores = dot.similarity(dot.encode_query("whales"), dot.encode_document(list(corpus.values())))[0].tolist()
     assert run["q"] == pytest.approx(dict(zip(corpus, scores, strict=True)), rel=1e-5)
 
@@ -142,4 +142,4 @@ def test_vectors_that_are_no_numbers_are_told(make_retriever):
     model = load_retriever(make_retriever(), device="cpu")
     model[0].auto_model.encoder.layer[1].output.dense.weight.data[0, 0] = float("nan")
     with pytest.raises(InputError, match="not finite numbers"):
-        dense_search(model, {"q": "whales"}, {"a": "whales sing"}, bf16=False)
+        dense_search(model, {"q": "whales"}, {"a": "whales sing"}, precision="float32")

@@ -224,7 +224,7 @@ def test_a_retriever_ranks_as_dense_search_does(backbone_folder: Path, tmp_path:
     corpus = dict(zip("abcd", DOCUMENTS, strict=True))
     queries = dict(zip("xyz", QUERIES, strict=True))
     run, _ = search_exactly(scorer, queries, DocumentVectors.encode(scorer, corpus), depth=3)
-    expected = dense_search(start, queries, corpus, k=3, bf16=False)
+    expected = dense_search(start, queries, corpus, k=3, precision="float32")
     for query, hits in expected.items():
         assert run[query] == pytest.approx(hits, abs=1e-4)
 

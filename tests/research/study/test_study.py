@@ -117,7 +117,7 @@ def test_every_question_has_a_table_and_a_plot(study: Path, beir_folder: Path):
 def test_the_figures_are_those_of_the_retrievers(study: Path, other: Path):
     cell = study / "cells" / "t5-2x32-gtr"
     data = load_retrieval_data(other)
-    run = dense_search(load_retriever(cell / "retriever"), data.queries, data.corpus, bf16=False)
+    run = dense_search(load_retriever(cell / "retriever"), data.queries, data.corpus, precision="float32")
     means, _ = evaluate_run(data.qrels, run, ["nDCG@10"])
     values = json.loads((cell / "values.json").read_text())["elsewhere"]
     assert np.mean(values["measure"]) == pytest.approx(means["nDCG@10"])
