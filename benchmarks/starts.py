@@ -34,7 +34,6 @@ from hf_cocondenser.finetuning.dev import hold_out, sample_dev
 from hf_cocondenser.finetuning.finetune import dev_split
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER
-from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.quickstart.initial import save_random_weights
 from hf_cocondenser.research.study.statistics import Estimate
 from hf_cocondenser.retrieval.bm25 import BM25Index
@@ -197,7 +196,7 @@ class Study:
         train = self.train_data
         if self.holds_out:
             train, _ = hold_out(train, self.config.dev_share, self.config.dev_queries, seed)
-        return len(relevant_documents(train.qrels))
+        return len(train.relevant())
 
     def measure(self, name: str, retriever: Path) -> Values:
         """Values of a retriever on every data set."""

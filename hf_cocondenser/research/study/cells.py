@@ -200,5 +200,5 @@ class StudyCells:
 
 def corpus_words(data: RetrievalData) -> dict[str, Sequence[float]]:
     """Words of all documents, and of the relevant ones as often as they are relevant."""
-    relevant = [d for judged in data.qrels.values() for d, relevance in judged.items() if relevance > 0]
+    relevant = [document for documents in data.relevant().values() for document in documents]
     return {"corpus": words_of(data, data.corpus), "relevant": words_of(data, relevant)}
