@@ -14,7 +14,7 @@ from hf_cocondenser.losses import linear_cross_entropy, span_contrastive_loss
 from hf_cocondenser.retrieval.encode import encode_texts
 from hf_cocondenser.retrieval.retriever import load_retriever
 from tests.families import FAMILIES
-from tests.test_trainer import same, trainer_for, weights
+from tests.pretraining.test_trainer import same, trainer_for, weights
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 

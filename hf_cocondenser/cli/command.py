@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import difflib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from types import MappingProxyType
+from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import yaml
 from transformers import HfArgumentParser
@@ -36,6 +38,7 @@ class Command:
         many_targets: take several; `run` then gets a list.
         recipes: name of a recipe (`--recipe`) -> the defaults that it changes.
         recipe: the one that is taken when none is named.
+        first: flags that `--help` shows first; the others follow by their groups (`option(..., group=...)`).
     """
 
     summary: str
@@ -47,6 +50,7 @@ class Command:
     many_targets: bool = False
     recipes: Callable[[str], dict[str, Any]] | None = None
     recipe: str | None = None
+    first: tuple[str, ...] = ()
 
 
 def parse(name: str, command: Command, argv: Sequence[str]) -> list[Any]:
@@ -72,8 +76,9 @@ def parse(name: str, command: Command, argv: Sequence[str]) -> list[Any]:
         *arguments, rest, unknown = parser.parse_args_into_dataclasses(
             from_file + _plain_booleans(argv, parser), return_remaining_strings=True, look_for_args_file=False
         )
-    except InputError:
-        raise
+    except InputError as error:
+        flags = {action.dest: f"--{action.dest.replace('_', '-')}" for action in parser._actions}
+        raise InputError(re.sub(r"^\w+(?= is )", lambda match: flags.get(match[0], match[0]), str(error))) from None
     except (ValueError, ImportError) as error:  # what a dataclass says of its values, or of a package they need
         raise InputError(" ".join(str(error).split())) from None
     if unknown:
@@ -87,6 +92,27 @@ def parse(name: str, command: Command, argv: Sequence[str]) -> list[Any]:
 
 
 class _Parser(HfArgumentParser):
+    """transformers' parser of dataclasses, with the flags in groups and with lists of choices."""
+
+    def __init__(self, command: Command, **settings: Any) -> None:
+        self.first = command.first
+        self.groups: dict[str, argparse._ArgumentGroup] = {}
+        super().__init__(command.arguments, **settings)
+
+    def _parse_dataclass_field(self, parser: argparse.ArgumentParser, item: Field[Any]) -> None:  # type: ignore[override]
+        item, metadata = copy.copy(item), dict(item.metadata)
+        group = metadata.pop("group", None)
+        if get_origin(item.type) is list and get_origin(get_args(item.type)[0]) is Literal:
+            metadata["choices"] = get_args(get_args(item.type)[0])
+            item.type = list[str]
+        item.metadata = MappingProxyType(metadata)
+        if group and item.name not in self.first:
+            if group not in self.groups:
+                self.groups[group] = self.add_argument_group(group)
+            super()._parse_dataclass_field(self.groups[group], item)  # type: ignore[arg-type]
+        else:
+            super()._parse_dataclass_field(parser, item)
+
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong as `InputError`, with the flags as `--help` shows them."""
         message = re.sub(r"--\w+/(--[\w-]+)", r"\1", message)
@@ -113,7 +139,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 def _parser(name: str, command: Command) -> _Parser:
     target = f"{command.target.upper()} {'... ' if command.many_targets else ''}" if command.target else ""
     parser = _Parser(
-        command.arguments,
+        command,
         prog=f"hf-cocondenser {name}",
         usage=f"hf-cocondenser {name} {target}[--flag VALUE ...]",
         description=command.summary,

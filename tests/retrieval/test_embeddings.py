@@ -27,8 +27,8 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 from hf_cocondenser.retrieval.embeddings import encode_corpus
 model, folder, count, shard = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-sys.path[:0] = {folders!r}
-from test_embeddings import make_corpus
+sys.path[:0] = [{root!r}]
+from tests.retrieval.test_embeddings import make_corpus
 encode_corpus(SentenceTransformer(model, device="cpu"), make_corpus(count), folder, shard_size=shard)
 """
 
@@ -44,7 +44,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def script_call(model: Path, folder: Path, count: int, shard: int) -> list[str]:
     script = folder.parent / "encode_script.py"
-    script.write_text(SCRIPT.format(folders=[str(ROOT), str(Path(__file__).parent)]))
+    script.write_text(SCRIPT.format(root=str(ROOT)))
     return [str(script), str(model), str(folder), str(count), str(shard)]
 
 

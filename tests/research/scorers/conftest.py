@@ -1,4 +1,4 @@
-"""A tiny encoder checkpoint, fresh scorers on it, and a tiny judged collection."""
+"""Fresh scorers on the tiny encoder checkpoint."""
 
 from __future__ import annotations
 
@@ -12,19 +12,6 @@ from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.research.scorers.base import Scorer
 from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE
-from tests.toy_collection import write_backbone, write_collection
-
-
-@pytest.fixture(scope="session")
-def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plain BERT checkpoint, two layers of width 32."""
-    return write_backbone(tmp_path_factory.mktemp("backbone"))
-
-
-@pytest.fixture(scope="session")
-def beir_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 documents on 24 topics of their own words, with train, dev and test judgements."""
-    return write_collection(tmp_path_factory.mktemp("collection"))
 
 
 @pytest.fixture(scope="session")

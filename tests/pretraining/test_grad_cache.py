@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hf_cocondenser import CondenserConfig, CondenserForPreTraining, grad_cache
+from hf_cocondenser import CondenserConfig, CondenserForPreTraining
 from hf_cocondenser.losses import span_contrastive_loss
+from hf_cocondenser.pretraining import grad_cache
 from hf_cocondenser.pretraining.grad_cache import GradCache, draw_seeds, seeded
 from tests.families import FAMILIES, random_batch
 

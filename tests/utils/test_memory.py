@@ -11,7 +11,7 @@ import torch
 from hf_cocondenser.pretraining import trainer
 from hf_cocondenser.utils import memory
 from hf_cocondenser.utils.memory import release_free_memory
-from tests.test_trainer import trainer_for
+from tests.pretraining.test_trainer import trainer_for
 
 STATUS = Path("/proc/self/statm")
 

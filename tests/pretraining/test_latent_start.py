@@ -27,7 +27,7 @@ from hf_cocondenser.pretraining.latent_start import (
 )
 from hf_cocondenser.pretraining.pretrain import RECORD
 
-SOURCES = sorted((Path(__file__).parents[1] / "hf_cocondenser").rglob("*.py"))
+SOURCES = sorted((Path(__file__).parents[2] / "hf_cocondenser").rglob("*.py"))
 
 
 def prepare(folder: Path, rows: list[dict], vocabulary: int = 2000) -> SpanStore:
