@@ -27,7 +27,6 @@ import numpy as np
 from hf_cocondenser.cli.command import parse
 from hf_cocondenser.cli.finetune import COMMAND
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.evaluation.report import markdown_table
 from hf_cocondenser.evaluation.systems import measure_run
 from hf_cocondenser.finetuning.config import settings
 from hf_cocondenser.finetuning.dev import hold_out, sample_dev
@@ -46,6 +45,7 @@ from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.files import output_folder, read_json, write_json, write_text
 from hf_cocondenser.utils.hashes import file_hash
 from hf_cocondenser.utils.steps import STEPS
+from hf_cocondenser.utils.tables import markdown_table
 
 logger = logging.getLogger("benchmarks.starts")
 

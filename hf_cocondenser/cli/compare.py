@@ -13,7 +13,9 @@ class CompareArguments:
     """What the runs are of, and how to measure them."""
 
     data: list[str] = field(
-        metadata={"help": "the judged collections that the runs are of; several where runs are folders"}
+        metadata={
+            "help": "judged collections or files of judgements (qrels) of the runs; several where runs are folders"
+        }
     )
     output_dir: str | None = field(default=None, metadata={"help": "new folder for the report (default: only print)"})
     split: str | None = field(
@@ -31,9 +33,9 @@ class CompareArguments:
 
 def run(runs: list[str], arguments: CompareArguments) -> None:
     """Compare `runs`; the first is the baseline."""
-    from hf_cocondenser.evaluation.evaluate import compare_runs
+    from hf_cocondenser.evaluation.compare import compare_runs
 
-    report = compare_runs(
+    evaluation = compare_runs(
         runs,
         arguments.data,
         arguments.output_dir,
@@ -42,12 +44,13 @@ def run(runs: list[str], arguments: CompareArguments) -> None:
         names=arguments.names,
         overwrite=arguments.overwrite,
     )
-    sys.stdout.write(report + "\n")
+    sys.stdout.write(f"{evaluation}\n")
 
 
 COMMAND = Command(
     summary="Measure TREC run files and test how they differ; the first run is the baseline.",
     examples="""  hf-cocondenser compare bm25.trec mine.trec --data data/scifact
+  hf-cocondenser compare bm25.trec mine.trec --data qrels.txt
   hf-cocondenser compare runs/a/runs/model runs/b/runs/model --data data/scifact data/nfcorpus --output-dir runs/a-b
 Where a run is a folder, it holds DATA.trec for every data set, as `evaluate` writes them.""",
     arguments=(CompareArguments,),

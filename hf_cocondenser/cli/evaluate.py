@@ -69,7 +69,7 @@ def run(model: str, arguments: EvaluateArguments) -> None:
         index_parameters=arguments.index_parameters,
         protocol_lengths=arguments.protocol_lengths,
     )
-    report = evaluate_retriever(
+    evaluation = evaluate_retriever(
         model,
         arguments.data,
         arguments.output_dir,
@@ -80,8 +80,8 @@ def run(model: str, arguments: EvaluateArguments) -> None:
         cache_dir=arguments.cache_dir,
         overwrite=arguments.overwrite,
     )
-    if report is not None:  # None in the helping processes of torchrun
-        sys.stdout.write(f"{report}\n\nWritten to {Path(arguments.output_dir) / 'report.html'}\n")
+    if evaluation is not None:  # None in the helping processes of torchrun
+        sys.stdout.write(f"{evaluation}\n\nWritten to {Path(arguments.output_dir) / 'report.html'}\n")
 
 
 COMMAND = Command(

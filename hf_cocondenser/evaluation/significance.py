@@ -11,14 +11,15 @@ _NUMBERS_AT_ONCE = 5_000_000
 
 
 def bootstrap_intervals(
-    values: np.ndarray, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+    *values: np.ndarray, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> np.ndarray:
     """Percentile intervals of the means over resampled queries.
 
-    The same resamples serve all columns, so intervals of differences are paired.
+    The same resamples serve all columns, so intervals of differences are paired. Of several data sets it is the interval
+    of the mean of their means, each one's queries drawn anew.
 
     Args:
-        values: shape (queries,) or (queries, columns).
+        values: of each data set, shape (queries,) or (queries, columns).
         level: share of the resampled means inside.
         resamples: how often to draw.
         seed: of the draws.
@@ -28,14 +29,18 @@ def bootstrap_intervals(
     """
     from scipy.stats import bootstrap
 
-    if len(values) < 2:  # there is one resample only
-        return np.stack([values.mean(axis=0)] * 2)
+    def mean(*samples: np.ndarray, axis: int) -> np.ndarray:
+        return sum(sample.mean(axis=axis) for sample in samples) / len(samples)
+
+    # Of a single query there is but one resample, which scipy refuses to draw.
+    samples = [np.repeat(sample, 2, axis=0) if len(sample) == 1 else sample for sample in values]
     found = bootstrap(
-        (values,),
-        np.mean,
+        samples,
+        mean,
         n_resamples=resamples,
-        batch=max(1, _NUMBERS_AT_ONCE // values.size),
+        batch=max(1, _NUMBERS_AT_ONCE // max(sample.size for sample in samples)),
         axis=0,
+        vectorized=True,
         confidence_level=level,
         method="percentile",
         rng=seed,

@@ -10,6 +10,7 @@ from typing import Any
 from hf_cocondenser.quickstart.evaluation import MEASURES, Figures, Result
 from hf_cocondenser.quickstart.training import Training
 from hf_cocondenser.retrieval.runs import Run, ranked
+from hf_cocondenser.utils.tables import markdown_table, with_interval
 
 LOSSES = {
     "loss": "loss",
@@ -23,11 +24,7 @@ def format_table(results: Sequence[Result]) -> str:
     """The results as a Markdown table, means with their 95 % intervals."""
     rows = [["", *MEASURES]]
     rows += [[result.name, *(_with_interval(result.figures[m], "") for m in MEASURES)] for result in results]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+    return markdown_table(rows)
 
 
 def format_differences(differences: Mapping[str, Figures]) -> str:
@@ -40,8 +37,7 @@ def format_differences(differences: Mapping[str, Figures]) -> str:
 
 
 def _with_interval(figure: Mapping[str, Any], sign: str) -> str:
-    low, high = figure["interval"]
-    return f"{figure['mean']:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return with_interval(figure["mean"], figure["interval"], sign=sign, digits=3)
 
 
 def format_answers(queries: Mapping[str, str], run: Run, corpus: Mapping[str, str], shown: int = 3) -> str:

@@ -66,9 +66,14 @@ def score(value: Any) -> float:
     return number
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number by C's rules."""
+    return _NUMBER.fullmatch(text.strip()) is not None
+
+
 def _number(value: Any) -> float:
     """A number, or a text that is one by C's rules, not Python's (`1_000`); NaN for anything else."""
-    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+    if isinstance(value, str) and not is_number(value):
         return math.nan
     try:
         return float(value)
@@ -76,6 +81,21 @@ def _number(value: Any) -> float:
         return math.inf
     except (TypeError, ValueError):
         return math.nan
+
+
+def is_run(value: Mapping[str, Any]) -> bool:
+    """Whether a dict is query id -> document id -> score, not a dict of such dicts."""
+    hits = next((hits for hits in value.values() if not isinstance(hits, Mapping) or hits), None)
+    return isinstance(hits, Mapping) and not isinstance(next(iter(hits.values())), Mapping)
+
+
+def as_run(run: Mapping[Any, Mapping[Any, Any]]) -> Run:
+    """Take a run from a dict: ids become strings, scores floats.
+
+    Raises:
+        InputError: a score is not a finite number.
+    """
+    return {str(query): {str(doc): score(value) for doc, value in hits.items()} for query, hits in run.items()}
 
 
 def require_run_ids(queries: Iterable[str], *documents: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.lengths import words_of, words_of_hits
-from hf_cocondenser.evaluation.systems import depth_needed, measure_run, require_distinct_names
+from hf_cocondenser.evaluation.systems import depth_needed, measure_run, require_distinct
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig, settings
 from hf_cocondenser.finetuning.dev import sample_dev
 from hf_cocondenser.finetuning.finetune import dev_split, finetune
@@ -78,7 +78,7 @@ class StudyCells:
             loaded = load_retrieval_data(source, "auto")
             queries = config.eval_queries or len(loaded.queries)
             loaded = sample_dev(loaded, queries, config.eval_documents, seed=finetuning.seed)
-            require_distinct_names([*self.evaluation.values(), loaded])
+            require_distinct("data sets", [*self.evaluation, loaded.name])
             self.evaluation[loaded.name] = loaded
             if Path(source).resolve() == Path(data).resolve():
                 self.in_domain = loaded.name

@@ -12,24 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from hf_cocondenser.data.reading.documents import read_documents
+from hf_cocondenser.data.reading.queries import Query, read_queries
 from hf_cocondenser.data.surrogates import without_lone_surrogates
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.collections.judgements import Judgement, clean_judgements
+from hf_cocondenser.retrieval.collections.judgements import Judgement, clean_judgements, read_qrels
 from hf_cocondenser.retrieval.collections.protocols import DEFAULT, Protocol
 from hf_cocondenser.retrieval.runs import Qrels
 from hf_cocondenser.retrieval.words import same_text
 from hf_cocondenser.utils.hashes import hash_texts
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Query:
-    """A query as a source gives it; `answers` are strings that a passage must hold (question answering)."""
-
-    id: str
-    text: str
-    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,6 +121,25 @@ class RetrievalData:
             [Query(_id(query), _string(text), tuple(answers.get(query, ()))) for query, text in queries.items()],
             _judgements(qrels),
         )
+
+    @classmethod
+    def from_datasets(
+        cls, corpus: Any, queries: Any, qrels: Any, *, name: str = "data", split: str = "test"
+    ) -> RetrievalData:
+        """Make a data set of `datasets` data sets, or of lists of rows, with the columns of BEIR or the field's other names.
+
+        Args:
+            corpus: rows with `_id`, `title` (may be missing) and `text`.
+            queries: rows with `_id` and `text`.
+            qrels: rows with `query-id`, `corpus-id` and `score`.
+            name: what to call it in tables.
+            split: what to call the judgements in tables.
+
+        Raises:
+            InputError: columns are missing, or see `from_dicts`.
+        """
+        documents = (Document(d.id, d.title, d.text) for d in read_documents(corpus, require_ids=True))
+        return assemble(name, split, documents, read_queries(queries, require_ids=True), read_qrels(qrels))
 
     def relevant(self) -> dict[str, list[str]]:
         """The documents of the corpus that are judged above 0, per query; queries without one are left out.
