@@ -167,7 +167,11 @@ def test_trec_evals_own_files_give_its_recorded_values(comments):
             assert f"{values[ours]:.4f}" == recorded[theirs, query]
 
 
-@pytest.mark.parametrize("relevance", [1_700_000_000, 10**30, 10**5000, 0.5, float("nan"), float("inf"), "high", None], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "relevance",
+    [1_700_000_000, 10**30, 10**5000, 0.5, float("nan"), float("inf"), "high", None],
+    ids=lambda value: type(value).__name__,
+)
 def test_a_relevance_that_is_no_grade(relevance):
     with pytest.raises(InputError, match="relevance"):
         evaluate_run({"q": {"a": relevance}}, {"q": {"a": 1.0}})

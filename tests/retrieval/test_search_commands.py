@@ -53,7 +53,7 @@ def test_search_own_documents(retriever, tmp_path, capsys):
     ]
     assert main(["search", str(retriever), *arguments]) == 0
     run = read_run(run_file)
-    assert set(run) == {"1", "2"} and set(run["1"]) == {"w#0", "w#1", "b"}
+    assert set(run) == {"1", "2"} and set(run["1"]) == {"w", "b"}
     (tmp_path / "questions.tsv").write_text("x\tbread\ny\twhales\n")
     arguments[3] = str(tmp_path / "questions.tsv")
     assert main(["search", str(retriever), *arguments]) == 0

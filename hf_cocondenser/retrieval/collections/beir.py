@@ -61,16 +61,19 @@ def read_judgements(folder: Path, split: str) -> Iterator[Judgement]:
     Raises:
         InputError: there is no such split (the sentence names those there are), or a line is no judgement.
     """
-    files = {split_name(file): file for file in sorted((folder / "qrels").glob("*")) if file.is_file()}
-    if split not in files:
-        there = f"there are {', '.join(files)}" if files else "the folder has no qrels/SPLIT.tsv"
+    files = [file for file in sorted((folder / "qrels").glob("[!.]*")) if file.is_file()]
+    found = [file for file in files if split_name(file) == split]
+    if len(found) > 1:
+        raise InputError(f"'{folder}' has several qrels for '{split}': {', '.join(file.name for file in found)}.")
+    if not found:
+        there = f"there are {', '.join(map(split_name, files))}" if files else "the folder has no qrels/SPLIT.tsv"
         raise InputError(f"'{folder}' has no judgements for the split '{split}'; {there}.")
-    yield from read_qrels(files[split])
+    yield from read_qrels(found[0])
 
 
 def split_name(file: Path) -> str:
-    """A file's name without its suffixes."""
-    return file.name.split(".")[0]
+    """A file's name without its suffix, of .tsv.gz without both."""
+    return Path(file.name.removesuffix(".gz")).stem
 
 
 def _find(folder: Path, name: str) -> Path:

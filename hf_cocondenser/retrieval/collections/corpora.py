@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hf_cocondenser.data.reading.columns import Columns
 from hf_cocondenser.data.reading.documents import read_documents
 from hf_cocondenser.data.reading.queries import read_queries
@@ -25,9 +23,9 @@ def load_corpus(source: Source, columns: Columns | None = None) -> tuple[dict[st
     Raises:
         InputError: the source cannot be read, is empty, or has one id twice.
     """
-    name = str(source) if isinstance(source, str | Path) else "the data set"
-    documents = (Document(document.id, document.title, document.text) for document in read_documents(source, columns))
-    corpus, titles, _ = collect_documents(name, documents, name)
+    read = read_documents(source, columns)
+    documents = (Document(document.id, document.title, document.text) for document in read)
+    corpus, titles, _ = collect_documents(read.name, documents, read.name)
     return corpus, titles
 
 
