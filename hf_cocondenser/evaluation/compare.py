@@ -28,7 +28,7 @@ def compare_runs(
     output_dir: str | Path | None = None,
     *,
     split: str | None = None,
-    measures: Sequence[str] = DEFAULT_MEASURES,
+    measures: str | Sequence[str] = DEFAULT_MEASURES,
     names: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
@@ -41,7 +41,7 @@ def compare_runs(
             (TREC's or BEIR's qrels) is enough.
         output_dir: new folder for the report; None writes nothing.
         split: judgements to use; by default each data set's own.
-        measures: see `evaluate_systems`.
+        measures: one or several, see `evaluate_systems`.
         names: what to call the runs; their file names by default.
         overwrite: replace `output_dir`.
 
@@ -63,7 +63,7 @@ def compare_runs(
         raise InputError("There is no run to measure; name at least one.")
     if output_dir is not None:
         require_new_folder(output_dir, overwrite, reads=[*sources, *one_or_many(data)])
-    check_measures(measures)
+    measures = check_measures(measures)
     names = list(names) if names else _names(sources)
     if len(names) != len(sources) or len(set(names)) != len(names):
         raise InputError(

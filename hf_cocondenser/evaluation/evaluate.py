@@ -72,7 +72,7 @@ def evaluate_retriever(
     *,
     name: str | None = None,
     split: str | None = None,
-    measures: Sequence[str] = DEFAULT_MEASURES,
+    measures: str | Sequence[str] = DEFAULT_MEASURES,
     options: SearchOptions = SearchOptions(),
     cache_dir: str | Path | None = None,
     overwrite: bool = False,
@@ -87,7 +87,7 @@ def evaluate_retriever(
         output_dir: new folder for runs, values by query, tables and plots; None writes nothing.
         name: what to call the retriever (the last part of its path by default).
         split: judgements to use; by default each data set's own.
-        measures: see `evaluate_systems`.
+        measures: one or several, see `evaluate_systems`.
         options: how to search.
         cache_dir: folder for embeddings.
         overwrite: replace `output_dir`.
@@ -110,7 +110,7 @@ def evaluate_retriever(
                 f"The cache '{cache_dir}' would lie in the output folder '{output_dir}', which is written anew as a"
                 " whole; name a folder beside it."
             )
-    check_measures(measures)
+    measures = check_measures(measures)
     _check_options(options)
     with launched_processes() as processes:
         if processes.world_size > 1 and cache_dir is None:

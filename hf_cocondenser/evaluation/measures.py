@@ -57,22 +57,24 @@ def evaluate_run(
         for query in qrels
         if run.get(query) and judged[query]
     }
-    for value in ir_measures.iter_calc(list(names), judged, places):
+    for value in ir_measures.iter_calc(list(names), judged, places) if names else ():
         per_query[value.query_id][names[value.measure]] = float(value.value)
     return {m: float(np.mean([values[m] for values in per_query.values()])) for m in measures}, per_query
 
 
-def check_measures(measures: Sequence[str]) -> None:
-    """Check the names of measures before anything is computed for them.
+def check_measures(measures: str | Sequence[str]) -> list[str]:
+    """Check the names of measures before anything is computed for them; a single string is one measure.
 
     Raises:
         InputError: there is no measure, or one is not known (Answer@k is, beside those of `evaluate_run`).
     """
-    if isinstance(measures, str) or not measures:
-        raise InputError(f"The measures are {measures!r}; give a list with at least one, such as ['nDCG@10'].")
+    measures = [measures] if isinstance(measures, str) else list(dict.fromkeys(measures))
+    if not measures:
+        raise InputError("There is no measure; name at least one, such as nDCG@10.")
     for measure in measures:
         if not re.fullmatch(r"answer@[1-9]\d*", measure, re.IGNORECASE):
             _parse(measure)
+    return measures
 
 
 def _parse(measure: str) -> Any:
