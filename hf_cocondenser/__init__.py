@@ -17,10 +17,10 @@ from hf_cocondenser.modeling_condenser import CondenserForPreTraining, Condenser
 
 if TYPE_CHECKING:
     from hf_cocondenser.data.collator import CondenserCollator
+    from hf_cocondenser.data.cutting import SpanOptions
     from hf_cocondenser.data.dataset import SpanDataset
     from hf_cocondenser.data.documents import load_documents
     from hf_cocondenser.data.prepare import prepare_spans
-    from hf_cocondenser.data.recipe import SpanRecipe
     from hf_cocondenser.evaluation.compare import compare_runs
     from hf_cocondenser.evaluation.evaluate import SearchOptions, evaluate_retriever
     from hf_cocondenser.evaluation.evaluation import Evaluation
@@ -55,7 +55,7 @@ _LATER = {
     "SpanDataset": "data.dataset",
     "load_documents": "data.documents",
     "prepare_spans": "data.prepare",
-    "SpanRecipe": "data.recipe",
+    "SpanOptions": "data.cutting",
     "FinetuneConfig": "finetuning.config",
     "MiningConfig": "finetuning.config",
     "PairsConfig": "finetuning.config",
@@ -99,7 +99,7 @@ __all__ = [
     "ScorersConfig",
     "SearchOptions",
     "SpanDataset",
-    "SpanRecipe",
+    "SpanOptions",
     "adapt",
     "checkpoint_path",
     "compare_runs",

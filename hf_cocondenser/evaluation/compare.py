@@ -35,15 +35,14 @@ def compare_runs(
     """Measure runs and compare them with the first.
 
     Args:
-        runs: one run or several, or name -> run. A run is a TREC file, a folder that holds DATA.trec for every data set,
-            or a dict query id -> document id -> score.
-        data: one data set or several, as `RetrievalData` or as sources of `load_retrieval_data`; a file of judgements
-            (TREC's or BEIR's qrels) is enough.
-        output_dir: new folder for the report; None writes nothing.
-        split: judgements to use; by default each data set's own.
-        measures: one or several, see `evaluate_systems`.
-        names: what to call the runs; their file names by default.
-        overwrite: replace `output_dir`.
+        runs: TREC run files, or folders that hold DATA.trec for every data set, or dicts query id -> document id ->
+            score; one or several (a dict of runs gives them names); the first is the baseline.
+        data: the judged collections that the runs are of, or files of judgements (qrels); several where runs are folders.
+        output_dir: new folder for the report (default: nothing is written).
+        split: judgements to use (default: each data set's own, mostly test).
+        measures: nDCG@k, MRR@k, Recall@k, MAP, Success@k, P@k, Answer@k; the first is drawn.
+        names: what to call the runs (default: their file names).
+        overwrite: replace the output folder.
 
     Raises:
         InputError: something named is not there or does not fit.

@@ -23,12 +23,19 @@ from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.loading import DataSource, load_data_sets, one_or_many
 from hf_cocondenser.retrieval.collections.protocols import DEFAULT
 from hf_cocondenser.retrieval.dense import DenseSearcher
-from hf_cocondenser.retrieval.encode import resolve_precision
+from hf_cocondenser.retrieval.encode import Precision, resolve_precision
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
-from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever, protocol_lengths, score_function
+from hf_cocondenser.retrieval.retriever import (
+    Similarity,
+    choose_similarity,
+    fingerprint,
+    load_retriever,
+    protocol_lengths,
+)
 from hf_cocondenser.retrieval.runs import Run, require_run_ids
 from hf_cocondenser.utils.distributed import launched_processes, local_device
 from hf_cocondenser.utils.files import file_name, require_new_folder
+from hf_cocondenser.utils.options import PositiveInt, check, option
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -40,29 +47,35 @@ logger = logging.getLogger(__name__)
 class SearchOptions:
     """How `evaluate_retriever` searches.
 
-    Attributes:
-        depth: hits of each query.
-        bm25: search with BM25 too; it is then the baseline.
-        bm25_language: see `BM25Index.build`.
-        hybrid: fuse BM25 and the retriever, a system of its own.
-        score: `dot` or `cosine`; None takes the retriever's own.
-        force_score: allow a score that the retriever was not made for.
-        precision: `auto`, `float32` or `bfloat16`.
-        index: FAISS factory string; None searches exactly.
-        index_parameters: FAISS's search parameters.
-        protocol_lengths: read texts as long as published figures of each data set do, not as the retriever does.
+    Raises:
+        InputError: a value is out of its range, or nothing would use it.
     """
 
-    depth: int = 100
-    bm25: bool = True
-    bm25_language: str = "auto"
-    hybrid: bool = False
-    score: str | None = None
-    force_score: bool = False
-    precision: str = "auto"
-    index: str | None = None
-    index_parameters: str | None = None
-    protocol_lengths: bool = False
+    depth: PositiveInt = option(100, "documents retrieved for each query")
+    bm25: bool = option(True, "show BM25 beside the retriever, as what others are compared with")
+    bm25_language: str = option("auto", "stop words and stemming: english, german ..., cjk, none")
+    hybrid: bool = option(False, "also fuse BM25 and the retriever by reciprocal ranks")
+    similarity: Similarity | None = option(None, "what vectors are compared by (default: the retriever's own)")
+    force: bool = option(False, "take a similarity that the retriever was not made for")
+    precision: Precision = option("auto", "of the encoding; auto is bfloat16 where the hardware multiplies it")
+    index: str | None = option(None, "FAISS index such as HNSW32 or IVF1024,PQ48 (default: an exact search)")
+    index_parameters: str | None = option(None, "the index's search parameters such as nprobe=64")
+    protocol_lengths: bool = option(
+        False,
+        "read texts as long as published figures of a BEIR data set do (64 and 512 tokens; 512 of ArguAna's queries, 768 of"
+        " TREC-News and Robust04), as far as the retriever can",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.bm25_language != "auto" and not (self.bm25 or self.hybrid):
+            raise InputError(
+                f"Nothing uses the language '{self.bm25_language}' of BM25 without BM25; leave it out, or add --hybrid."
+            )
+        if self.index_parameters is not None and self.index is None:
+            raise InputError(
+                "Search parameters are an index's, and the search is exact; name an index too, or leave them out."
+            )
 
 
 def evaluate_retriever(
@@ -82,15 +95,15 @@ def evaluate_retriever(
     Under torchrun or accelerate launch the processes share the encoding; they need `cache_dir`.
 
     Args:
-        model: a retriever, or where it is.
-        data: one data set or several, as `RetrievalData` or as sources of `load_retrieval_data`.
-        output_dir: new folder for runs, values by query, tables and plots; None writes nothing.
-        name: what to call the retriever (the last part of its path by default).
-        split: judgements to use; by default each data set's own.
-        measures: one or several, see `evaluate_systems`.
+        model: folder or Hub name of a retriever in sentence-transformers layout, or the loaded retriever.
+        data: BEIR folder (or another source of `load_retrieval_data`), or loaded data set; one or several.
+        output_dir: new folder for runs, values by query, tables and the report (default: nothing is written).
+        name: what to call the retriever (default: its folder's name).
+        split: judgements to use (default: each data set's own, mostly test).
+        measures: nDCG@k, MRR@k, Recall@k, MAP, Success@k, P@k, Answer@k; the first is drawn.
         options: how to search.
-        cache_dir: folder for embeddings.
-        overwrite: replace `output_dir`.
+        cache_dir: folder for embeddings: stopped encoding goes on there, processes share it.
+        overwrite: replace the output folder.
 
     Returns:
         The figures; None in every process but the first.
@@ -111,14 +124,13 @@ def evaluate_retriever(
                 " whole; name a folder beside it."
             )
     measures = check_measures(measures)
-    _check_options(options)
     with launched_processes() as processes:
         if processes.world_size > 1 and cache_dir is None:
             raise InputError("Several processes share their work through a folder: name one with --cache-dir.")
         if isinstance(model, str | Path):
             name = name or Path(model).resolve().name
             model = load_retriever(model, device=local_device())
-        score = score_function(model, options.score, force=options.force_score)
+        similarity = choose_similarity(model, options.similarity, force=options.force)
         precision = resolve_precision(options.precision, model.device)
         data_sets = load_data_sets(data, split or "auto")
         for data_set in data_sets:
@@ -135,7 +147,7 @@ def evaluate_retriever(
                 found[data_set.name] = _search(model, data_set, depth, options, cache, processes.rank, variants)
         if processes.rank:
             return None
-    names = _system_names(f"{name or 'retriever'} ({score})", list(variants))
+    names = _system_names(f"{name or 'retriever'} ({similarity})", list(variants))
     runs = {data_set: {names[kind]: run for kind, run in systems.items()} for data_set, systems in found.items()}
     evaluation = evaluate_systems(
         data_sets,
@@ -143,23 +155,15 @@ def evaluate_retriever(
         baseline=next(iter(runs[data_sets[0].name])),
         measures=measures,
         kinds={system: kind for kind, system in names.items()},
-        settings={**asdict(options), "retriever": fingerprint(model), "score": score, "precision": precision},
+        settings={
+            **asdict(options),
+            "retriever": fingerprint(model),
+            "similarity": similarity,
+            "precision": precision,
+        },
     )
     write_evaluation(evaluation, output_dir, overwrite)
     return evaluation
-
-
-def _check_options(options: SearchOptions) -> None:
-    if options.bm25_language != "auto" and not (options.bm25 or options.hybrid):
-        raise InputError(
-            f"Nothing uses the language '{options.bm25_language}' of BM25 without BM25; leave it out, or add --hybrid."
-        )
-    if options.depth < 1:
-        raise InputError(f"The depth is {options.depth}; retrieve at least one document for each query.")
-    if options.index_parameters is not None and options.index is None:
-        raise InputError(
-            "Search parameters are an index's, and the search is exact; name an index too, or leave them out."
-        )
 
 
 def _search(
@@ -178,8 +182,8 @@ def _search(
         cache_dir=cache,
         index=options.index if rank == 0 else None,
         index_parameters=options.index_parameters,
-        score=options.score,
-        force_score=options.force_score,
+        similarity=options.similarity,
+        force=options.force,
         precision=options.precision,
         show_progress=rank == 0,
     )
