@@ -33,7 +33,6 @@ from hf_cocondenser.pretraining.run import (
     is_of_a_run,
     require_reporters,
     require_same_run,
-    require_sensible,
     resumed_from,
     run_identity,
 )
@@ -185,7 +184,6 @@ def pretrain(
         InputError: an input cannot be used; see `load_model`, `SpanDataset`, `CondenserTrainer`.
     """
     options = options or ModelOptions()
-    require_sensible(args, options)
     require_reporters(args)
     output = Path(args.output_dir)
     last = resumed_from(output) if resume else None
