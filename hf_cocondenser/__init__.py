@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelF
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserModel
+from hf_cocondenser.utils.lazy import submodules
 
 if TYPE_CHECKING:
     from hf_cocondenser.data.collator import CondenserCollator
@@ -111,6 +112,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'hf_cocondenser' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"hf_cocondenser.{_LATER[name]}"), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(f"hf_cocondenser.{_LATER[name]}"), name)
+    return submodules("hf_cocondenser")(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
