@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForPreTraining
 
+from hf_cocondenser.backbones import EncoderFamily, register_family
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserModel
@@ -84,6 +85,7 @@ __all__ = [
     "CondenserModel",
     "CondenserTrainer",
     "CondenserTrainingArguments",
+    "EncoderFamily",
     "FinetuneConfig",
     "GradCache",
     "InputError",
@@ -106,6 +108,7 @@ __all__ = [
     "prepare_spans",
     "pretrain",
     "publish",
+    "register_family",
     "save_retriever",
     "search_corpus",
 ]

@@ -21,6 +21,8 @@ from hf_cocondenser.utils.options import (
     option,
 )
 
+PretrainingStage = Literal["condenser", "cocondenser"]
+
 
 @dataclass
 class CondenserTrainingArguments(TrainingArguments):
@@ -55,7 +57,7 @@ class CondenserTrainingArguments(TrainingArguments):
         0.0001
     """
 
-    stage: Literal["condenser", "cocondenser"] = option(
+    stage: PretrainingStage = option(
         "cocondenser", "condenser: masked language modelling only; cocondenser: contrastive loss and MLM"
     )
     grad_cache: bool = option(True, "gradient cache: the batch's exact gradient in the memory of one chunk")
