@@ -16,7 +16,8 @@ class PretrainArguments(ModelOptions):
 
     spans: str | None = field(default=None, metadata={"help": "folder that 'hf-cocondenser prepare' wrote"})
     resume: bool = field(
-        default=False, metadata={"help": "go on from the last checkpoint in the output folder, if there is one"}
+        default=False,
+        metadata={"help": "go on with a run whose settings changed; with the same ones it goes on anyway"},
     )
 
 

@@ -33,7 +33,7 @@ def run(
 ) -> None:
     """Run the study."""
     from hf_cocondenser.research.study.study import run_study
-    from hf_cocondenser.utils.steps import processes
+    from hf_cocondenser.utils.distributed import processes
 
     report = run_study(
         models, arguments.data, arguments.output_dir, config, finetuning, mining, pairs, overwrite=arguments.overwrite

@@ -20,11 +20,11 @@ from hf_cocondenser.pretraining.dropout import set_dropout
 from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.retrieval.retriever import recorded_score_function
 from hf_cocondenser.shipped import checkpoint_path
-from hf_cocondenser.utils.distributed import local_device
+from hf_cocondenser.utils.distributed import local_device, on_first, training_device
 from hf_cocondenser.utils.files import read_json, write_json
 from hf_cocondenser.utils.hashes import checkpoint_hash
 from hf_cocondenser.utils.loading import loading, refuse_classifier
-from hf_cocondenser.utils.steps import processes
+from hf_cocondenser.utils.records import require_unchanged
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -73,13 +73,15 @@ def load_starting_point(checkpoint: str | Path, work_folder: Path, config: Finet
 
 def _exported(path: Path, folder: Path) -> Path:
     """The encoder of the Condenser checkpoint at `path`, exported to `folder`; anew where that holds another one's."""
-    with processes().main_process_first():
-        if processes().is_main_process:
-            source = {"checkpoint": checkpoint_hash(path)}
-            record = folder / _SOURCE
-            if not record.is_file() or read_json(record) != source:
-                save_retriever(path, folder, overwrite=folder.is_dir())
-                write_json(record, source)
+
+    def export() -> None:
+        source = {"checkpoint": checkpoint_hash(path)}
+        record = folder / _SOURCE
+        if not record.is_file() or read_json(record) != source:
+            save_retriever(path, folder, overwrite=folder.is_dir())
+            write_json(record, source)
+
+    on_first(export)
     return folder
 
 
@@ -116,6 +118,7 @@ def _load(checkpoint: str, config: FinetuneConfig, plain: bool) -> SentenceTrans
     attention = config.attention or _fast_attention(config.precision)
     if attention:
         options["attn_implementation"] = attention
+    require_unchanged(checkpoint, (".safetensors",), "make it again, or export it again")
     with loading("The checkpoint", checkpoint):
         with suppress(OSError):  # a sentence-transformers model may have it in a folder of its own
             refuse_classifier(checkpoint)
@@ -159,7 +162,7 @@ def is_t5(encoder: Any) -> bool:
 
 def _fast_attention(precision: str) -> str | None:
     """On a CPU, sdpa's backward pass in bf16 is slower than eager's (by 30 % on Zen 4)."""
-    if torch.cuda.is_available() or precision == "float16":
+    if training_device().type != "cpu" or precision == "float16":
         return None
     return "eager" if resolve_precision(precision, torch.device("cpu")) == "bfloat16" else None
 

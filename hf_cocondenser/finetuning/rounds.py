@@ -24,9 +24,10 @@ from hf_cocondenser.finetuning.training import RETRIEVER, train_round
 from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.dense import DenseSearcher
+from hf_cocondenser.utils.distributed import processes, wait_for_everyone
 from hf_cocondenser.utils.files import read_json, write_json
 from hf_cocondenser.utils.hashes import folder_hash, hash_texts
-from hf_cocondenser.utils.steps import processes, run_step
+from hf_cocondenser.utils.steps import run_step
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -125,7 +126,7 @@ class FinetuningJob:
             if processes().is_main_process:
                 pool, counts = judge_pool(searcher, self.train, self.mining, self.config.seed)
                 write_pool(folder / NEGATIVES, pool)
-            processes().wait_for_everyone()
+            wait_for_everyone()
             pool = read_pool(folder / NEGATIVES)
             precision, seed = self.config.precision, self.config.seed
             judge, left_out = train_judge(

@@ -17,6 +17,7 @@ from hf_cocondenser.hub.records import PRETRAINING, card_from_records, pretraini
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserPreTrainedModel
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.files import output_folder, read_json, require_new_folder, write_json
+from hf_cocondenser.utils.records import write_record
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ def save_retriever(
             _write_condenser(model, own_tokenizer, record, folder / CONDENSER_FOLDER)
         name = (address or output_dir.resolve().name).rsplit("/", 1)[-1]
         write_card(folder, card_from_records(folder, name=name, address=address or name), retriever)
+        write_record(folder)
     return output_dir
 
 

@@ -20,8 +20,9 @@ from hf_cocondenser.losses import SpanContrast, span_contrastive_loss
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments
 from hf_cocondenser.pretraining.grad_cache import GradCache, draw_seeds
+from hf_cocondenser.utils.distributed import leave_process_group
 from hf_cocondenser.utils.memory import release_free_memory
-from hf_cocondenser.utils.process_group import leave_process_group
+from hf_cocondenser.utils.trainer_checkpoints import RecordCheckpoints, require_whole
 
 logger = logging.get_logger(__name__)
 
@@ -148,6 +149,7 @@ class CondenserTrainer(Trainer):
                 "already, which would be their own negatives; leave dataloader_drop_last on."
             )
         super().__init__(model, args, **kwargs)
+        self.add_callback(RecordCheckpoints())
         self.add_callback(_SetEpoch())
         self.add_callback(_LogBeforeSaving())
         if args.stage == "cocondenser" and args.gradient_accumulation_steps > 1:
@@ -162,6 +164,11 @@ class CondenserTrainer(Trainer):
             torch._inductor.config.fallback_random = True
         self._parts = _Parts(args.device)
         self._eval_parts = _Parts(args.device)
+
+    def _load_best_model(self) -> None:
+        """Trainer's own goes on with the last step's weights where the best ones are gone."""
+        require_whole(self.state.best_model_checkpoint)
+        super()._load_best_model()
 
     def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Tensor | int | None = None) -> Tensor:
         """Forward and backward over one batch; returns its loss, divided by the accumulation steps as Trainer wants."""

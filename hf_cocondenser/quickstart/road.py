@@ -37,6 +37,7 @@ from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import Run, write_run
+from hf_cocondenser.utils.distributed import alone_in_its_folder, training_device
 from hf_cocondenser.utils.files import require_new_folder, write_json, write_text
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ DEMO = {
 }
 
 
+@alone_in_its_folder
 def run_quickstart(
     output_dir: str | Path,
     *,
@@ -296,7 +298,9 @@ class Road:
             "trainings": {name: run.summary() for name, run in (self.stages | self.finetunings).items()},
             "recipe": asdict(self.recipe),
             "seed": self.seed,
-            "device": "cuda" if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads",
+            "device": f"cpu, {torch.get_num_threads()} threads"
+            if training_device().type == "cpu"
+            else training_device().type,
             "seconds": round(time.perf_counter() - self.started, 1),
         }
         write_json(self.folder / "results.json", record)

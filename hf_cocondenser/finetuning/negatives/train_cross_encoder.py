@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,10 @@ from hf_cocondenser.finetuning.retriever_start import transformers_of
 from hf_cocondenser.finetuning.training_set import Pool, relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import resolve_precision
-from hf_cocondenser.utils.distributed import local_device
+from hf_cocondenser.utils.distributed import local_device, on_first, processes, training_device
 from hf_cocondenser.utils.files import write_text
 from hf_cocondenser.utils.progress import fit_to_output
-from hf_cocondenser.utils.steps import processes
+from hf_cocondenser.utils.steps import SCRATCH
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -73,26 +72,25 @@ def train_judge(
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
     training, left_out = judge_examples(data, pool, seed)
-    with processes().main_process_first():
-        if processes().is_main_process:
-            _write_encoder(start, folder / "start")
+    on_first(lambda: _write_encoder(start, folder / SCRATCH / "start"))
     torch.manual_seed(seed)
     model = CrossEncoder(
-        str(folder / "start"),
+        str(folder / SCRATCH / "start"),
         num_labels=1,
         max_length=config.cross_encoder_length,
         device=local_device(),
         model_kwargs={"dtype": torch.float32},
     )
-    on_cpu = not torch.cuda.is_available()
+    device = training_device()
+    on_cpu = device.type == "cpu"
     half = precision == "float16"
     arguments = CrossEncoderTrainingArguments(
-        output_dir=str(folder / "training"),
+        output_dir=str(folder / SCRATCH),
         num_train_epochs=config.cross_encoder_epochs,
         per_device_train_batch_size=config.cross_encoder_batch_size,
         learning_rate=config.cross_encoder_learning_rate,
         warmup_steps=0.1,
-        bf16=not half and resolve_precision(precision, torch.device("cpu" if on_cpu else "cuda")) == "bfloat16",
+        bf16=not half and resolve_precision(precision, device) == "bfloat16",
         fp16=half,
         use_cpu=on_cpu,
         seed=seed,
@@ -114,8 +112,6 @@ def train_judge(
     if processes().is_main_process:
         model.save_pretrained(str(folder / MODEL), create_model_card=False)
         write_text(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in trainer.state.log_history))
-        for name in ("start", "training"):
-            shutil.rmtree(folder / name, ignore_errors=True)
     return model, left_out
 
 
