@@ -17,6 +17,7 @@ import difflib
 import inspect
 import math
 import types
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -57,15 +58,16 @@ ProperShare = Annotated[float, Bounds(at_least=0, below=1)]
 Seed = Annotated[int, Bounds(at_least=0, below=2**32)]
 
 
-def option(default: Any, help: str, *, group: str | None = None) -> Any:
+def option(default: Any, help: str, *, group: str | None = None, aliases: Sequence[str] = ()) -> Any:
     """A field of a configuration.
 
     Args:
         default: its value; a callable such as `list` makes a new one for each configuration, `MISSING` requires one.
         help: what `--help` says of the flag.
         group: heading under which `--help` lists the flag.
+        aliases: further flags of the same field.
     """
-    metadata = {"help": help} | ({"group": group} if group else {})
+    metadata = {"help": help} | ({"group": group} if group else {}) | ({"aliases": list(aliases)} if aliases else {})
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
