@@ -24,7 +24,7 @@ from hf_cocondenser.utils.distributed import local_device, on_first, training_de
 from hf_cocondenser.utils.files import read_json, write_json
 from hf_cocondenser.utils.hashes import checkpoint_hash
 from hf_cocondenser.utils.loading import loading, refuse_classifier
-from hf_cocondenser.utils.records import require_unchanged
+from hf_cocondenser.utils.records import warn_of_changed_weights
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -118,7 +118,7 @@ def _load(checkpoint: str, config: FinetuneConfig, plain: bool) -> SentenceTrans
     attention = config.attention or _fast_attention(config.precision)
     if attention:
         options["attn_implementation"] = attention
-    require_unchanged(checkpoint, (".safetensors",), "make it again, or export it again")
+    warn_of_changed_weights(checkpoint)
     with loading("The checkpoint", checkpoint):
         with suppress(OSError):  # a sentence-transformers model may have it in a folder of its own
             refuse_classifier(checkpoint)

@@ -41,7 +41,7 @@ from hf_cocondenser.utils.distributed import on_first, working_in
 from hf_cocondenser.utils.files import write_json
 from hf_cocondenser.utils.loading import loading, refuse_classifier
 from hf_cocondenser.utils.progress import fit_to_output
-from hf_cocondenser.utils.records import FILES, require_unchanged, write_record
+from hf_cocondenser.utils.records import FILES, require_unchanged, warn_of_changed_weights, write_record
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def load_model(
     if fresh is not None:
         model = CondenserForPreTraining._from_config(CondenserConfig(fresh, **head), **kwargs)
     else:
-        require_unchanged(start, (".safetensors",), "make it again")
+        warn_of_changed_weights(start)
         with loading("The model", start):
             refuse_classifier(start)
             kwargs |= condenser_place(start)
@@ -206,7 +206,7 @@ def _pretrain(
     scale_like(earlier, args)
     identity = run_identity(start, args, options, manifest)
     begun, last = on_first(lambda: take_up(output, identity, resume, args.load_best_model_at_end))
-    on_first(lambda: require_unchanged(spans, (".arrow",), "prepare the documents again"))
+    on_first(lambda: require_unchanged(spans, ".arrow", "prepare the documents again"))
     tokenizer = load_tokenizer(Path(spans) / TOKENIZER_FOLDER)
     pairs = args.stage == "cocondenser"
     train = SpanDataset(spans, pairs=pairs, seed=args.seed, max_length=options.max_length)

@@ -129,7 +129,7 @@ class FaissIndex:
         if read_json(folder / "manifest.json", dict).get("format") != FORMAT:
             raise InputError(f"'{folder}' does not hold an index written by this version.")
         manifest = read_json(folder / "manifest.json", _MANIFEST)
-        require_unchanged(folder, (".faiss",), f"delete '{folder}' and build it anew")
+        require_unchanged(folder, ".faiss", f"delete '{folder}' and build it anew")
         for key, what in (("retriever", "by another retriever"), ("corpus", "of another corpus")):
             if source is not None and manifest["source"].get(key) != source.get(key):
                 raise InputError(f"The index in '{folder}' was made from embeddings {what}; build it anew.")

@@ -17,7 +17,7 @@ from hf_cocondenser.retrieval.collections.protocols import DEFAULT, Protocol
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.files import read_json
 from hf_cocondenser.utils.loading import loading, refuse_classifier
-from hf_cocondenser.utils.records import require_unchanged
+from hf_cocondenser.utils.records import warn_of_changed_weights
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -42,7 +42,7 @@ def load_retriever(name_or_path: str | Path, device: str | None = None) -> Sente
         _refuse_bare_checkpoint(path)
     elif path.exists():
         raise InputError(f"'{path}' is a file; name the folder of a retriever.")
-    require_unchanged(path, (".safetensors",), "make it again, or export it again")
+    warn_of_changed_weights(path)
     with loading("The retriever", name_or_path):
         with suppress(OSError):  # a sentence-transformers model may have it in a folder of its own
             refuse_classifier(name_or_path)

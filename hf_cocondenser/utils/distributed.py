@@ -19,6 +19,7 @@ import torch.distributed as dist
 from accelerate import PartialState
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.utils.files import require_new_folder
 from hf_cocondenser.utils.locks import folder_lock
 
 P = ParamSpec("P")
@@ -87,6 +88,7 @@ def working_in(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
         InputError: another job works there.
     """
     with ExitStack() as stack:
+        on_first(lambda: require_new_folder(folder, overwrite=True))
         on_first(lambda: stack.enter_context(folder_lock(folder, wait=wait)))
         yield
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.utils.files import read_json, write_json
+
+logger = logging.getLogger(__name__)
 
 FILES = "files.json"
 _OWN_CHECKSUMS = (".pt", ".pth")  # torch's archives
@@ -74,16 +77,24 @@ def changed_file(folder: Path, files: Files, suffixes: tuple[str, ...] = ("",), 
     return None
 
 
-def require_unchanged(folder: str | Path, suffixes: tuple[str, ...], remedy: str) -> None:
+def require_unchanged(folder: str | Path, suffix: str, remedy: str) -> None:
     """Refuse an artefact whose files are damaged; one without a record (of an earlier version) passes.
 
     Raises:
-        InputError: a file that ends in one of `suffixes` is not what was written.
+        InputError: a file that ends in `suffix` is not what was written.
     """
+    if path := _changed_below(folder, suffix):
+        raise InputError(f"'{path}' is damaged: it is missing or not the file that was written; {remedy}.")
+
+
+def warn_of_changed_weights(folder: str | Path) -> None:
+    """Say so where a model's weights are not those that were written; somebody may have changed them on purpose."""
+    if path := _changed_below(folder, ".safetensors"):
+        logger.warning("'%s' is not the file that was written: it was changed since, or is damaged.", path)
+
+
+def _changed_below(folder: str | Path, suffix: str) -> Path | None:
     folder = Path(folder)
     record = read_record(folder) if folder.is_dir() else None
-    if record is not None and (name := changed_file(folder, record["files"], suffixes)):
-        raise InputError(
-            f"'{folder / name}' is damaged: it is missing or not the file that was written; {remedy}"
-            f" (where you changed it on purpose: delete '{folder / FILES}')."
-        )
+    name = record and changed_file(folder, record["files"], (suffix,))
+    return folder / name if name else None

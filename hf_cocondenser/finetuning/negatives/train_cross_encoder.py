@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from hf_cocondenser.utils.distributed import local_device, on_first, processes, 
 from hf_cocondenser.utils.files import write_text
 from hf_cocondenser.utils.progress import fit_to_output
 from hf_cocondenser.utils.steps import SCRATCH
+from hf_cocondenser.utils.trainer_checkpoints import RecordCheckpoints, last_checkpoint
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -95,7 +95,9 @@ def train_judge(
         use_cpu=on_cpu,
         seed=seed,
         data_seed=seed,
-        save_strategy="no",
+        save_strategy="steps",
+        save_steps=0.1,
+        save_total_limit=1,
         logging_steps=20,
         logging_nan_inf_filter=False,
         ddp_find_unused_parameters=False,
@@ -107,8 +109,9 @@ def train_judge(
     trainer = CrossEncoderTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_list(training), loss=BinaryCrossEntropyLoss(model)
     )
+    trainer.add_callback(RecordCheckpoints())
     fit_to_output(trainer)
-    trainer.train()
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder / SCRATCH))
     if processes().is_main_process:
         model.save_pretrained(str(folder / MODEL), create_model_card=False)
         write_text(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in trainer.state.log_history))
@@ -138,21 +141,21 @@ def judge_examples(data: RetrievalData, pool: Pool, seed: int) -> tuple[list[Exa
     return parts
 
 
-def judge_report(scores: np.ndarray, examples: Sequence[Example], config: Any) -> dict[str, float | int]:
+def judge_report(scores: np.ndarray, labels: np.ndarray, config: Any) -> dict[str, float | int]:
     """How a cross-encoder does on pairs that it has not seen.
 
     Args:
         scores: its probabilities.
-        examples: what they are of.
+        labels: above 0 for relevant pairs.
         config: holds the thresholds `negative_below` and `positive_above`.
 
     Returns:
         How many pairs; of the negatives, the share that denoising keeps; of the positives, the share that it would
         take for negatives, and the share that would become pseudo-positives.
     """
-    positive = np.array([example["label"] > 0 for example in examples])
+    positive = labels > 0
     return {
-        "held_out_pairs": len(examples),
+        "held_out_pairs": len(labels),
         "negatives_kept": round(float((scores[~positive] < config.negative_below).mean()), 4),
         "positives_taken_for_negatives": round(float((scores[positive] < config.negative_below).mean()), 4),
         "positives_recognised": round(float((scores[positive] > config.positive_above).mean()), 4),
