@@ -95,7 +95,7 @@ def require_family(config: PreTrainedConfig) -> None:
 def build_masked_lm(config: PreTrainedConfig) -> PreTrainedModel:
     """The family's own masked language model with fresh weights."""
     require_family(config)
-    return AutoModelForMaskedLM.from_config(config)
+    return AutoModelForMaskedLM.from_config(config, dtype=torch.get_default_dtype())
 
 
 def take_mlm_head(masked_lm: PreTrainedModel) -> tuple[nn.Module, dict[str, str]]:
@@ -143,7 +143,7 @@ def build_condenser_head(config: PreTrainedConfig, n_layers: int) -> PreTrainedM
         config.layer_types = ["full_attention"] * n_layers
     if getattr(config, "conv_kernel_size", 0):  # DeBERTa-v2: the convolution would leak padding
         config.conv_kernel_size = 0
-    head = AutoModel.from_config(config)
+    head = AutoModel.from_config(config, dtype=torch.get_default_dtype())
     if getattr(head, "pooler", None) is not None:
         head.pooler = None
     if hasattr(head.embeddings, "tok_embeddings"):
@@ -153,13 +153,6 @@ def build_condenser_head(config: PreTrainedConfig, n_layers: int) -> PreTrainedM
     if hasattr(head, "embeddings_project"):
         del head.embeddings_project
     return head
-
-
-def early_and_late(backbone: PreTrainedModel, skip_from: int, **inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the encoder; return the hidden states after layer `skip_from` and after the last, (spans, length, hidden)."""
-    # All layers are asked for: a list of layers means different things in different versions of transformers.
-    output = backbone(**inputs, output_hidden_states=True)
-    return output.hidden_states[skip_from], output.last_hidden_state
 
 
 @contextmanager

@@ -74,7 +74,9 @@ def load_model(
     fresh = _fresh_config(str(start), tokenizer)
     attention = options.attn_implementation
     if attention is None and bf16 and (use_cpu or not torch.accelerator.is_available()):
-        attention = "eager"  # sdpa's bf16 backward pass is slower on CPUs, its float32 one faster: benchmarks/NOTES.md
+        attention = (
+            "eager"  # sdpa's bf16 backward pass is slower on CPUs, its float32 one faster: docs/research/tried.md
+        )
     kwargs: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
     head = {name: value for name in HEAD if (value := getattr(options, name)) is not None}
     if fresh is not None:

@@ -1,4 +1,4 @@
-"""The quickstart's settings; training from scratch was tuned on the collection's development queries (benchmarks/NOTES.md)."""
+"""The quickstart's settings; training from scratch was tuned on the collection's development queries (docs/research/tried.md)."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_search_own_documents(retriever, tmp_path, capsys):
     ]
     assert main(["search", str(retriever), *arguments]) == 0
     run = read_run(run_file)
-    assert set(run) == {"1", "2"} and set(run["1"]) == {"w#0", "w#1", "b"}
+    assert set(run) == {"1", "2"} and set(run["1"]) == {"w", "b"}
     (tmp_path / "questions.tsv").write_text("x\tbread\ny\twhales\n")
     arguments[3] = str(tmp_path / "questions.tsv")
     assert main(["search", str(retriever), *arguments]) == 0
@@ -154,10 +154,10 @@ def test_evaluate(retriever, beir_folder, tmp_path, capsys):
         (["search", "{data}", "--corpus", "{data}", "--query", "x"], "not a retriever"),
         (["evaluate", "{model}", "--data", "nowhere", "--output-dir", "{out}"], "nowhere"),
         (
-            ["evaluate", "{model}", "--data", "{data}", "--output-dir", "{out}", "--score-function", "cosine"],
+            ["evaluate", "{model}", "--data", "{data}", "--output-dir", "{out}", "--similarity", "cosine"],
             "--force",
         ),
-        (["compare", "--data", "{data}"], "RUN is missing"),
+        (["compare", "--data", "{data}"], "RUNS is missing"),
         (["compare", "nowhere.trec", "--data", "{data}"], "not a run file"),
     ],
 )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hf_cocondenser.data.reading.queries import Query
 from hf_cocondenser.data.surrogates import without_lone_surrogates
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collections.protocols import DEFAULT, Protocol
@@ -16,15 +17,6 @@ from hf_cocondenser.retrieval.runs import Qrels
 from hf_cocondenser.utils.hashes import hash_texts
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Query:
-    """A query as a source gives it; `answers` are strings that a passage must hold (question answering)."""
-
-    id: str
-    text: str
-    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,77 +1,45 @@
-"""Corpora and queries to search without judgements: BEIR folders, and whatever `load_documents` reads."""
+"""Corpora and queries to search without judgements."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-from hf_cocondenser.data.surrogates import without_lone_surrogates
+from hf_cocondenser.data.reading.columns import Columns
+from hf_cocondenser.data.reading.documents import read_documents
+from hf_cocondenser.data.reading.queries import read_queries
+from hf_cocondenser.data.reading.tables import Source
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.collections import beir
 from hf_cocondenser.retrieval.collections.collection import Document, collect_documents
 
 
-def load_corpus(source: str | Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Load documents to search in.
+def load_corpus(source: Source, columns: Columns | None = None) -> tuple[dict[str, str], dict[str, str]]:
+    """Load documents to search in, whole and with their own ids.
 
     Args:
-        source: a BEIR folder, or anything that `hf_cocondenser.data` reads as documents; a document of several passages
-            with text becomes one entry for each of them (`ID#0`, `ID#1`...).
+        source: whatever `hf_cocondenser.load_documents` takes.
+        columns: those that the user names.
 
     Returns:
         Document id -> text (title first), and document id -> title.
 
     Raises:
-        InputError: the source cannot be read, is empty, or has one id twice (BEIR) or for different texts.
+        InputError: the source cannot be read, is empty, or has one id twice.
     """
-    folder = Path(source)
-    if beir.is_beir_folder(folder):
-        corpus, titles, _ = collect_documents(str(source), beir.read_documents(folder), beir.corpus_file(folder))
-    else:
-        corpus, titles, _ = collect_documents(str(source), _passages(source))
+    read = read_documents(source, columns)
+    documents = (Document(document.id, document.title, document.text) for document in read)
+    corpus, titles, _ = collect_documents(read.name, documents, read.name)
     return corpus, titles
 
 
-def load_queries(path: str | Path) -> dict[str, str]:
-    """Load queries: a BEIR queries.jsonl, lines `id<TAB>text`, or one query a line (numbered from 1).
+def load_queries(source: Source, columns: Columns | None = None) -> dict[str, str]:
+    """Load queries: JSON lines or arrays, CSV, TSV, Parquet, TREC topics, lines `id<TAB>text`, or one query a line.
+
+    Queries without ids are numbered from 1.
 
     Raises:
-        InputError: the file is missing or empty, or an id comes twice or is empty.
+        InputError: the file is missing or empty, its columns cannot be told, or an id comes twice.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"The query file '{path}' does not exist.")
     queries: dict[str, str] = {}
-    for identifier, text in _read_queries(path):
-        if identifier in queries:
-            raise InputError(f"The query file '{path}' has the id '{identifier}' twice.")
-        queries[identifier] = without_lone_surrogates(text)
-    if not queries:
-        raise InputError(f"The query file '{path}' is empty.")
+    for query in read_queries(source, columns):
+        if query.id in queries:
+            raise InputError(f"{query.place} has the id '{query.id}' of an earlier query; give each query its own id.")
+        queries[query.id] = query.text
     return queries
-
-
-def _read_queries(path: Path) -> Iterator[tuple[str, str]]:
-    if path.name.endswith((".jsonl", ".jsonl.gz")):
-        for query in beir.read_queries_file(path):
-            yield query.id, query.text
-        return
-    with beir.open_text(path) as file:
-        lines = [line.rstrip("\r\n") for line in file if line.strip()]  # a tab at the end is that of an empty query
-    tabbed = all("\t" in line for line in lines)
-    for number, line in enumerate(lines, start=1):
-        identifier, text = line.split("\t", 1) if tabbed else (str(number), line)
-        if not identifier.strip():
-            raise InputError(f"The query file '{path}' has no id before the tab of '{line.strip()}'.")
-        yield identifier.strip(), text.strip()
-
-
-def _passages(source: str | Path) -> Iterator[Document]:
-    from hf_cocondenser.data.documents import load_documents
-
-    for document in load_documents(source):
-        title = document["title"] or ""
-        passages = [passage for passage in document["passages"] if passage.strip()] or [""]
-        for number, passage in enumerate(passages):
-            identifier = document["_id"] if len(passages) == 1 else f"{document['_id']}#{number}"
-            yield Document(identifier, title, passage)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from hf_cocondenser.data.reading.text_files import open_text
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.collections.beir import open_text
 from hf_cocondenser.retrieval.collections.collection import Document, Query
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from hf_cocondenser.data.reading.text_files import open_text
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.collections.beir import open_text, read_qrels_file
+from hf_cocondenser.retrieval.collections.beir import read_qrels_file
 from hf_cocondenser.retrieval.collections.collection import Document, Query
 
 
