@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
 from transformers.activations import gelu
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from .errors import InputError
 
@@ -77,6 +78,52 @@ MLM_HEADS: dict[str, MlmHeadParts] = {
 
 # Blocks that end in `intermediate` and `output`: a feed-forward network, dropout and norm that take each token by itself.
 _FEED_FORWARD_LAST = frozenset({"bert", "camembert", "electra", "ernie", "mpnet", "roberta", "xlm-roberta"})
+
+
+# Encoders without a CLS token, with relative positions, and with feed-forward sums that overflow float16.
+T5_FAMILY = frozenset({"t5", "mt5", "umt5", "longt5"})
+
+
+def is_t5(config: PreTrainedConfig) -> bool:
+    """Whether an encoder is of T5's family."""
+    return config.model_type in T5_FAMILY
+
+
+def is_decoder(config: PreTrainedConfig) -> bool:
+    """Whether a token sees only those before it (GPT-2, LLaMA, ...), so that the last one alone has seen the text."""
+    only_causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
+    return bool(only_causal or getattr(config, "is_decoder", False))
+
+
+def usable_positions(encoder: PreTrainedModel) -> int | None:
+    """Longest input in tokens, special tokens included; None where positions are relative and there is no limit."""
+    positions = getattr(encoder.config, "max_position_embeddings", None)
+    if is_t5(encoder.config) or positions is None or positions < 0:  # XLNet says -1
+        return None
+    for name, module in encoder.named_modules():
+        # RoBERTa and its kin number positions from the padding index on.
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return positions - module.padding_idx - 1
+    return positions
+
+
+def set_dropout(model: nn.Module, probability: float) -> None:
+    """Set every dropout probability of a transformers model, in its modules and in the configuration that is saved.
+
+    Args:
+        model: an encoder, or a Condenser, whose configuration holds its encoder's.
+        probability: of a number to be dropped, 0 to 1.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = probability
+        for name in ("dropout", "dropout_prob", "attention_dropout"):  # attention layers keep a plain number
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, probability)
+    config: Any = getattr(model.config, "backbone_config", model.config)
+    for name, value in config.to_dict().items():
+        if isinstance(value, float) and ("dropout" in name or name == "attn_pdrop"):
+            setattr(config, name, probability)
 
 
 def require_family(config: PreTrainedConfig) -> None:

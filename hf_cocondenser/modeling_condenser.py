@@ -28,7 +28,6 @@ from .backbones import (
     take_mlm_head,
 )
 from .configuration_condenser import CondenserConfig
-from .conversion import fill, read_original
 from .errors import InputError
 from .losses import linear_cross_entropy
 from .shipped import checkpoint_path
@@ -398,14 +397,6 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
         if wrong:
             raise InputError(f"The encoder's weights do not fit its configuration ({wrong[0]}, ...).")
         return model.to(masked_lm.device)
-
-    @classmethod
-    def from_original(cls, folder: str | Path, skip_from: int = 6, late_mlm: bool = True) -> CondenserForPreTraining:
-        """Convert a checkpoint of the original authors' code; see `conversion.read_original`."""
-        config, weights = read_original(Path(folder), skip_from, late_mlm)
-        model = cls(config)
-        fill(model, weights, Path(folder))
-        return model.eval()
 
 
 def _warn_of_fresh_mlm_head(source: str | Path) -> None:

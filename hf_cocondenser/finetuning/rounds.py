@@ -21,11 +21,12 @@ from hf_cocondenser.finetuning.negatives.train_cross_encoder import (
     require_classifiable,
     train_judge,
 )
-from hf_cocondenser.finetuning.retriever_start import load_starting_point, model_hash
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
 from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.dense import DenseSearcher
+from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.utils.distributed import processes, wait_for_everyone
 from hf_cocondenser.utils.files import read_json, write_json
 from hf_cocondenser.utils.hashes import folder_hash, hash_texts
@@ -113,11 +114,11 @@ class FinetuningJob:
 
     def _start(self, which: str = "pretrained") -> SentenceTransformer:
         checkpoint = self.start if which == "pretrained" else self.steps / "round1" / RETRIEVER
-        return load_starting_point(checkpoint, self.steps, self.config)
+        return load_starting_point(checkpoint, self.config)
 
     def _judge_start(self) -> SentenceTransformer:
         start = self.mining.cross_encoder_start
-        return load_starting_point(start, self.steps / "judge", self.config) if start else self._start()
+        return load_starting_point(start, self.config) if start else self._start()
 
     def _train_judge(self, model: str) -> dict[str, Any]:
         """A cross-encoder, trained against passages that round 1's retriever finds."""
@@ -139,10 +140,10 @@ class FinetuningJob:
                 return {}
             scores = load_cross_encoder(str(folder / MODEL))([(pair["query"], pair["passage"]) for pair in left_out])
             write_json(folder / HELD_OUT, {"scores": scores.tolist(), "labels": [pair["label"] for pair in left_out]})
-            return {"counts": counts, "model_hash": model_hash(judge)}
+            return {"counts": counts, "model_hash": fingerprint(judge)}
 
         own = {name: getattr(self.mining, name) for name in JUDGE_TRAINING if name != "cross_encoder_start"}
-        inputs = {**self.hashes, **own, "start": model_hash(encoder), "model": model, "seed": self.config.seed}
+        inputs = {**self.hashes, **own, "start": fingerprint(encoder), "model": model, "seed": self.config.seed}
         manifest = self._step("cross_encoder", inputs, work, everywhere=True)
         # The thresholds are no inputs of the training: they may change without it, and the report with them.
         held_out = read_json(self.steps / "cross_encoder" / HELD_OUT, {"scores": list, "labels": list})
@@ -220,7 +221,7 @@ class FinetuningJob:
         inputs = {
             **self.hashes,
             **settings(self.config, "rounds", "round2_start", "round2_negatives"),
-            "start": model_hash(model),
+            "start": fingerprint(model),
             "pools": {pool: folder_hash(self.steps / pool) for pool in pools},
             "dev": None if self.dev is None else data_hashes(self.dev),
             "processes": processes().num_processes,
