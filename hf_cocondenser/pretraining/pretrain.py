@@ -29,7 +29,6 @@ from hf_cocondenser.pretraining.run import (
     RUN,
     finished_in,
     require_reporters,
-    require_sensible,
     run_identity,
     take_up,
 )
@@ -199,7 +198,6 @@ def _pretrain(
     resume: bool,
     callbacks: list[Any] | None,
 ) -> CondenserTrainer:
-    require_sensible(args, options)
     require_reporters(args)
     output = Path(args.output_dir)
     manifest = read_manifest(spans)

@@ -23,6 +23,7 @@ from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.hub.export import save_retriever
+from hf_cocondenser.pretraining.arguments import PretrainingStage
 from hf_cocondenser.pretraining.run import require_seed
 from hf_cocondenser.quickstart.collection import build_collection
 from hf_cocondenser.quickstart.report import (
@@ -253,7 +254,8 @@ class Quickstart:
         return start
 
     def _pretrain(self, start: str | Path, seconds: float) -> str | Path:
-        shares = {"condenser": self.settings.condenser_share, "cocondenser": 1 - self.settings.condenser_share}
+        first = self.settings.condenser_share
+        shares: dict[PretrainingStage, float] = {"condenser": first, "cocondenser": 1 - first}
         for stage, share in shares.items():
             if share:
                 spans, target, limit = self.folder / "spans", self.folder / stage, max(share * seconds, 1.0)

@@ -13,7 +13,7 @@ from hf_cocondenser.finetuning.negatives.mining import bm25_pool, mined_pool
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
 from hf_cocondenser.finetuning.training_set import Pool, TrainingSet, relevant_documents
-from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
+from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions, PretrainingStage
 from hf_cocondenser.pretraining.pretrain import pretrain
 from hf_cocondenser.quickstart.schedule import ENDLESS, TimedSchedule
 from hf_cocondenser.quickstart.settings import Settings
@@ -53,7 +53,7 @@ class Training:
 
 
 def pretrain_stage(
-    stage: str,
+    stage: PretrainingStage,
     start: str | Path,
     spans: Path,
     output_dir: Path,
