@@ -15,6 +15,7 @@ from hf_cocondenser.evaluation.systems import evaluate_systems
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.loading import DataSource, load_data_sets, one_or_many
 from hf_cocondenser.retrieval.runs import Run, as_run, is_run, read_run
+from hf_cocondenser.utils.distributed import alone_in_its_folder
 from hf_cocondenser.utils.files import file_name, require_new_folder
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 RunSource = str | Path | Run
 
 
+@alone_in_its_folder
 def compare_runs(
     runs: RunSource | Sequence[RunSource] | Mapping[str, RunSource],
     data: DataSource | Sequence[DataSource],

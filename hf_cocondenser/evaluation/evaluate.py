@@ -28,7 +28,7 @@ from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
 from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever
 from hf_cocondenser.retrieval.runs import Run, require_run_ids
 from hf_cocondenser.retrieval.similarity import Similarity, choose_similarity, protocol_lengths
-from hf_cocondenser.utils.distributed import launched_processes, local_device
+from hf_cocondenser.utils.distributed import alone_in_its_folder, local_device, processes
 from hf_cocondenser.utils.files import file_name, require_new_folder
 from hf_cocondenser.utils.options import PositiveInt, check, option
 
@@ -73,6 +73,7 @@ class SearchOptions:
             )
 
 
+@alone_in_its_folder
 def evaluate_retriever(
     model: str | Path | SentenceTransformer,
     data: DataSource | Sequence[DataSource],
@@ -119,29 +120,28 @@ def evaluate_retriever(
                 " whole; name a folder beside it."
             )
     measures = check_measures(measures)
-    with launched_processes() as processes:
-        if processes.world_size > 1 and cache_dir is None:
-            raise InputError("Several processes share their work through a folder: name one with --cache-dir.")
-        if isinstance(model, str | Path):
-            name = name or Path(model).resolve().name
-            model = load_retriever(model, device=local_device())
-        similarity = choose_similarity(model, options.similarity, force=options.force)
-        precision = resolve_precision(options.precision, model.device)
-        data_sets = load_data_sets(data, split or "auto")
-        for data_set in data_sets:
-            require_measurable(data_set, measures)
-            require_run_ids(data_set.queries, data_set.corpus)
-            if not options.protocol_lengths:
-                _tell_lengths(model, data_set)
-        found: dict[str, dict[Kind, Run]] = {}
-        variants: dict[str, None] = {}
-        for data_set in data_sets:
-            cache = Path(cache_dir) / file_name(data_set.name) if cache_dir is not None else None
-            depth = depth_needed(measures, options.depth)
-            with protocol_lengths(model, data_set.protocol) if options.protocol_lengths else nullcontext():
-                found[data_set.name] = _search(model, data_set, depth, options, cache, processes.rank, variants)
-        if processes.rank:
-            return None
+    if processes().num_processes > 1 and cache_dir is None:
+        raise InputError("Several processes share their work through a folder: name one with --cache-dir.")
+    if isinstance(model, str | Path):
+        name = name or Path(model).resolve().name
+        model = load_retriever(model, device=local_device())
+    similarity = choose_similarity(model, options.similarity, force=options.force)
+    precision = resolve_precision(options.precision, model.device)
+    data_sets = load_data_sets(data, split or "auto")
+    for data_set in data_sets:
+        require_measurable(data_set, measures)
+        require_run_ids(data_set.queries, data_set.corpus)
+        if not options.protocol_lengths:
+            _tell_lengths(model, data_set)
+    found: dict[str, dict[Kind, Run]] = {}
+    variants: dict[str, None] = {}
+    for data_set in data_sets:
+        cache = Path(cache_dir) / file_name(data_set.name) if cache_dir is not None else None
+        depth = depth_needed(measures, options.depth)
+        with protocol_lengths(model, data_set.protocol) if options.protocol_lengths else nullcontext():
+            found[data_set.name] = _search(model, data_set, depth, options, cache, processes().process_index, variants)
+    if not processes().is_main_process:
+        return None
     names = _system_names(f"{name or 'retriever'} ({similarity})", list(variants))
     runs = {data_set: {names[kind]: run for kind, run in systems.items()} for data_set, systems in found.items()}
     evaluation = evaluate_systems(
