@@ -20,7 +20,8 @@ from transformers import TrainingArguments
 from hf_cocondenser import InputError
 from hf_cocondenser.cli.command import Command, parse
 from hf_cocondenser.cli.main import main
-from hf_cocondenser.cli.usage import COMMANDS
+from hf_cocondenser.cli.usage import COMMANDS, help_text
+from hf_cocondenser.cli.write_help import render_help
 
 PACKAGE = Path(__file__).resolve().parents[2] / "hf_cocondenser"
 WRITTEN = [name for name in COMMANDS if (PACKAGE / "cli" / f"{name}.py").is_file()]
