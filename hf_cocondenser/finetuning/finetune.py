@@ -18,18 +18,19 @@ from hf_cocondenser.finetuning.publish_retriever import publish
 from hf_cocondenser.finetuning.rounds import FinetuningJob
 from hf_cocondenser.finetuning.t5_estimate import log_estimates
 from hf_cocondenser.finetuning.training import RETRIEVER
-from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.hub.card import Result
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.distributed import alone_in_its_folder, processes, wait_for_everyone
 from hf_cocondenser.utils.files import absolute_if_there
 from hf_cocondenser.utils.loading import require_within_reach
-from hf_cocondenser.utils.steps import STEPS, make_steps, processes
+from hf_cocondenser.utils.steps import STEPS, make_steps
 
 logger = logging.getLogger(__name__)
 
 
+@alone_in_its_folder
 def finetune(
     checkpoint: str | Path,
     data: str | Path | RetrievalData | None,
@@ -107,7 +108,7 @@ def finetune(
         if dev is not None and config.evaluations:
             result = Result(f"{dev.name} (development queries)", manifest["result"]["dev"], queries=len(dev.queries))
         publish(output_dir, steps / last / RETRIEVER, summary, result)
-    processes().wait_for_everyone()
+    wait_for_everyone()
     return summary
 
 
@@ -116,7 +117,7 @@ def _split(
 ) -> tuple[RetrievalData, RetrievalData | None]:
     """Training queries, and development queries where the configuration wants them."""
     train = data if isinstance(data, RetrievalData) else load_retrieval_data(data, "train")
-    if not relevant_documents(train.qrels):
+    if not train.relevant():
         raise InputError(f"No training query of '{train.name}' has a document judged above 0.")
     if not config.evaluations:
         dev = None

@@ -14,7 +14,6 @@ from datasets import IterableDataset
 
 from hf_cocondenser.data.sources import describe_failure, find_files, open_source
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.retrieval.collections.beir import is_beir_folder
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 
@@ -75,7 +74,12 @@ def parse_source(text: str) -> tuple[str, float | None]:
 
 
 def open_pairs(
-    text: str, *, question_column: str | None = None, answer_column: str | None = None, buffer: int = 10_000
+    text: str,
+    *,
+    question_column: str | None = None,
+    answer_column: str | None = None,
+    buffer: int = 10_000,
+    count: bool = True,
 ) -> PairSource:
     """Open one source: a BEIR folder (its training judgements), a file or folder of JSON lines, Parquet or CSV, or a Hub id.
 
@@ -85,6 +89,7 @@ def open_pairs(
         text: `SOURCE` or `SOURCE:WEIGHT`.
         question_column, answer_column: by default the usual names, or the two columns there are.
         buffer: pairs in the shuffling buffer; 0 keeps the order of the file.
+        count: count the pairs of a file without a weight, for which it is read to its end.
 
     Raises:
         InputError: the source cannot be read or its columns cannot be told.
@@ -95,7 +100,7 @@ def open_pairs(
         data = load_retrieval_data(folder, "train")
         pairs = [
             (data.queries[query], data.corpus[document])
-            for query, documents in relevant_documents(data.qrels).items()
+            for query, documents in data.relevant().items()
             for document in documents
         ]
         return PairSource(name, weight, len(pairs), lambda seed, epoch: _drawn(pairs, seed, epoch))
@@ -113,7 +118,7 @@ def open_pairs(
     few = list(islice(read(), buffer + 1)) if local else []
     if 0 < len(few) <= buffer:  # a small file is kept, which spares opening it again and again
         return PairSource(name, weight, len(few), lambda seed, epoch: _drawn(few, seed, epoch))
-    size = sum(1 for _ in read()) if local and weight is None else _size_on_hub(rows)
+    size = sum(1 for _ in read()) if local and weight is None and count else _size_on_hub(rows)
 
     def stream(seed: int, epoch: int) -> Iterator[Pair]:
         draw = np.random.default_rng((seed, epoch))

@@ -19,7 +19,7 @@ from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.negatives.pools import read_pool
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.rounds import BM25, NEGATIVES, bm25_step
-from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.research.scorers.baseline import bm25_search
 from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE, load_scorer
 from hf_cocondenser.research.scorers.config import ScorersConfig
@@ -30,7 +30,7 @@ from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.retrieval.runs import Run, ranked, read_run, require_run_ids, without_same_ids, write_run
-from hf_cocondenser.utils.distributed import local_device
+from hf_cocondenser.utils.distributed import alone_in_its_folder, local_device
 from hf_cocondenser.utils.files import require_new_folder
 from hf_cocondenser.utils.hashes import hash_texts
 from hf_cocondenser.utils.steps import STEPS, hand_on, run_step
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 MODELS, RUNS = "models", "runs"
 
 
+@alone_in_its_folder
 def compare_scorers(
     checkpoint: str | Path,
     data: str | Path,
@@ -78,7 +79,7 @@ def compare_scorers(
     test = _test_queries(load_retrieval_data(data, split or "auto"), config)
     require_run_ids(test.queries, test.corpus)
     train = load_retrieval_data(data, "train")
-    if not relevant_documents(train.qrels):
+    if not train.relevant():
         raise InputError(f"No training query of '{train.name}' has a document judged above 0.")
     train = sample_queries(train, config.train_share, config.seed)
     candidates = None if config.candidates == "bm25" else _candidates(config.candidates, test)
@@ -150,7 +151,7 @@ class _Comparison:
             training_set = TrainingSet(
                 self.train.queries,
                 self.train.corpus,
-                relevant_documents(self.train.qrels),
+                self.train.relevant(),
                 [read_pool(self.negatives / NEGATIVES)],
                 training.negatives_per_query,
                 training.seed,

@@ -13,7 +13,7 @@ from typing import Any
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.lengths import words_of, words_of_hits
-from hf_cocondenser.evaluation.systems import depth_needed, measure_run, require_distinct_names
+from hf_cocondenser.evaluation.systems import depth_needed, measure_run, require_distinct
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig, settings
 from hf_cocondenser.finetuning.dev import sample_dev
 from hf_cocondenser.finetuning.finetune import dev_split, finetune
@@ -26,9 +26,10 @@ from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import dense_search
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import Run
+from hf_cocondenser.utils.distributed import processes, wait_for_everyone
 from hf_cocondenser.utils.files import read_json, write_json
 from hf_cocondenser.utils.hashes import checkpoint_hash
-from hf_cocondenser.utils.steps import STEPS, hand_on, processes, run_step
+from hf_cocondenser.utils.steps import STEPS, hand_on, run_step
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class StudyCells:
             loaded = load_retrieval_data(source, "auto")
             queries = config.eval_queries or len(loaded.queries)
             loaded = sample_dev(loaded, queries, config.eval_documents, seed=finetuning.seed)
-            require_distinct_names([*self.evaluation.values(), loaded])
+            require_distinct("data sets", [*self.evaluation, loaded.name])
             self.evaluation[loaded.name] = loaded
             if Path(source).resolve() == Path(data).resolve():
                 self.in_domain = loaded.name
@@ -95,7 +96,7 @@ class StudyCells:
             negatives = self._negatives(cell.share)
             if cell.variant != "GTR-PT" and processes().is_main_process:
                 hand_on(negatives, target / STEPS / "bm25")
-            processes().wait_for_everyone()
+            wait_for_everyone()
             # What a kill left in here was made from the same inputs, or is begun again.
             finetune(start, self.train, target, finetuning, self.mining, pairs, dev=self.dev, overwrite=True)
             if not processes().is_main_process:
@@ -200,5 +201,5 @@ class StudyCells:
 
 def corpus_words(data: RetrievalData) -> dict[str, Sequence[float]]:
     """Words of all documents, and of the relevant ones as often as they are relevant."""
-    relevant = [d for judged in data.qrels.values() for d, relevance in judged.items() if relevance > 0]
+    relevant = [document for documents in data.relevant().values() for document in documents]
     return {"corpus": words_of(data, data.corpus), "relevant": words_of(data, relevant)}
