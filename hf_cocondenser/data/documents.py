@@ -17,6 +17,7 @@ from hf_cocondenser.data.reading.columns import Columns
 from hf_cocondenser.data.reading.documents import DocumentTables, read_documents
 from hf_cocondenser.data.reading.tables import Source
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.utils.hashes import file_hash
 from hf_cocondenser.utils.loading import one_line
 
 FEATURES = Features({"_id": Value("string"), "title": Value("string"), "passages": List(Value("string"))})
@@ -92,9 +93,7 @@ def _fingerprint(read: DocumentTables) -> str:
     for table, *columns in read.tables:
         if table.path is None:
             return uuid.uuid4().hex
-        with table.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "blake2b").hexdigest()
-        found.update(repr((table.name, table.unit, table.named, columns, digest)).encode())
+        found.update(repr((table.name, table.unit, table.named, columns, file_hash(table.path))).encode())
     return found.hexdigest()
 
 

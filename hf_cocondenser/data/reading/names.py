@@ -42,15 +42,11 @@ POSITIVES = (
     "answers", "response", "body", "text", "contents", "content", "abstract", "sentence2", "text2", "question2",
     "completion", "output", "a",
 )  # fmt: skip
-NEGATIVES = (
-    "negativepassages", "hardnegativectxs", "negative", "negatives", "neg", "negativepassage", "hardnegative",
-    "hardnegatives", "negativedocument", "negativedocuments", "negdocs", "negativectxs",
-)  # fmt: skip
 LABELS = (
     "label", "labels", "goldlabel", "isduplicate", "duplicate", "isselected", "isrelevant", "relevant", "relevance",
     "similarity", "similarityscore", "score", "scores", "grade", "rating", "target", "match", "ismatch",
 )  # fmt: skip
-PAIRS = (*ANCHORS, *POSITIVES, *NEGATIVES, *LABELS)
+PAIRS = (*ANCHORS, *POSITIVES, *LABELS, "negative", "negatives", "neg")
 
 
 def canonical(name: str) -> str:

@@ -10,11 +10,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset, load_from_disk
+from datasets import (
+    Dataset,
+    DatasetDict,
+    IterableDataset,
+    IterableDatasetDict,
+    load_dataset,
+    load_dataset_builder,
+    load_from_disk,
+)
 
 from hf_cocondenser.data.reading.arrow_rows import arrow_table
 from hf_cocondenser.data.reading.delimited import delimited_table
-from hf_cocondenser.data.reading.files import ARROW, CSV, JSON, TEXT, TSV, find_files, kind_of
+from hf_cocondenser.data.reading.files import ARROW, CSV, JSON, TEXT, TSV, find_files, kind_of, tell_left_out
 from hf_cocondenser.data.reading.json_rows import json_table
 from hf_cocondenser.data.reading.plain_text import text_table
 from hf_cocondenser.data.reading.table import SAMPLE, Row, Table
@@ -56,6 +64,8 @@ def open_tables(
     files = find_files(source)
     if files is None:
         return [_hub_table(str(source), subset, split)]
+    if folder.is_dir():
+        tell_left_out(folder, files)
     several = len(files) > 1 or folder.is_dir()
     return [
         open_file(file, text_documents=text_documents, wanted=wanted, folder=folder if several else None)
@@ -141,6 +151,15 @@ def _hub_table(name: str, subset: str | None, split: str) -> Table:
 
 def _hub_rows(name: str, subset: str | None, split: str) -> Iterator[Row]:
     yield from enumerate(_told(name, lambda: load_dataset(name, subset, split=split, streaming=True)), start=1)
+
+
+def size_on_hub(name: str, split: str = "train") -> int | None:
+    """The rows of a Hub data set, where it says how many it has."""
+    try:
+        splits = load_dataset_builder(name).info.splits or {}
+    except Exception:  # the network's and the readers' errors come up again when the rows are read
+        return None
+    return splits[split].num_examples if split in splits else None
 
 
 def _told(name: str, rows: Callable[[], Iterable[Any]]) -> Iterator[Any]:
