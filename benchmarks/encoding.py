@@ -20,7 +20,7 @@ from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import to_run
 from hf_cocondenser.retrieval.encode import Encoder
-from hf_cocondenser.retrieval.retriever import load_retriever, score_function
+from hf_cocondenser.retrieval.retriever import choose_similarity, load_retriever
 from hf_cocondenser.retrieval.topk import exact_top_k
 
 
@@ -55,7 +55,7 @@ def main() -> None:
         figures[name]["least_cosine_to_float32"] = round(float(cosines.min()), 6)
         if not arguments.texts:
             queries = model.encode_query(list(data.queries.values()), show_progress_bar=False)
-            hits = exact_top_k(queries, found, 100, cosine=score_function(model) == "cosine")
+            hits = exact_top_k(queries, found, 100, cosine=choose_similarity(model) == "cosine")
             run = to_run(list(data.queries), list(data.corpus), *hits)
             figures[name]["nDCG@10"] = round(evaluate_run(data.qrels, run, ["nDCG@10"])[0]["nDCG@10"], 4)
     report = {"machine": machine(), "texts": len(texts), "threads": encoder.threads, "systems": figures}

@@ -17,10 +17,10 @@ from hf_cocondenser.modeling_condenser import CondenserForPreTraining, Condenser
 
 if TYPE_CHECKING:
     from hf_cocondenser.data.collator import CondenserCollator
+    from hf_cocondenser.data.cutting import SpanOptions
     from hf_cocondenser.data.dataset import SpanDataset
     from hf_cocondenser.data.documents import load_documents
     from hf_cocondenser.data.prepare import prepare_spans
-    from hf_cocondenser.data.recipe import SpanRecipe
     from hf_cocondenser.evaluation.evaluate import SearchOptions, compare_runs, evaluate_retriever
     from hf_cocondenser.finetuning.adapt import AdaptConfig, adapt
     from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
@@ -52,7 +52,7 @@ _LATER = {
     "SpanDataset": "data.dataset",
     "load_documents": "data.documents",
     "prepare_spans": "data.prepare",
-    "SpanRecipe": "data.recipe",
+    "SpanOptions": "data.cutting",
     "FinetuneConfig": "finetuning.config",
     "MiningConfig": "finetuning.config",
     "PairsConfig": "finetuning.config",
@@ -92,7 +92,7 @@ __all__ = [
     "ScorersConfig",
     "SearchOptions",
     "SpanDataset",
-    "SpanRecipe",
+    "SpanOptions",
     "adapt",
     "checkpoint_path",
     "compare_runs",

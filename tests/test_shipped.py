@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
 import hf_cocondenser
-from hf_cocondenser import CondenserForPreTraining, SpanRecipe, checkpoint_path, load_documents, prepare_spans
+from hf_cocondenser import CondenserForPreTraining, SpanOptions, checkpoint_path, load_documents, prepare_spans
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.data.tokenizer import load_tokenizer
 from hf_cocondenser.errors import InputError
@@ -76,7 +76,7 @@ def test_training_goes_on_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for i in range(12)
     ]
     Path("documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    prepare_spans(load_documents("documents.jsonl"), load_tokenizer(NAME), "spans", SpanRecipe(target_tokens=8))
+    prepare_spans(load_documents("documents.jsonl"), load_tokenizer(NAME), "spans", SpanOptions(target_tokens=8))
     flags = ["--max-steps", "1", "--per-device-train-batch-size", "4", "--use-cpu", "--report-to", "none"]
     assert main(["pretrain", NAME, "--spans", "spans", "--output-dir", "more", *flags]) == 0
     record = json.loads(Path("more/pretraining.json").read_text())

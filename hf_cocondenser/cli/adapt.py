@@ -27,7 +27,11 @@ class AdaptArguments:
 def run(
     model: str, arguments: AdaptArguments, config: AdaptConfig, finetuning: FinetuneConfig, mining: MiningConfig
 ) -> None:
-    """Adapt `model` to the documents."""
+    """Adapt `model` to the documents.
+
+    Args:
+        model: Condenser checkpoint or other encoder checkpoint to start from.
+    """
     documents = load_documents(
         arguments.documents,
         text_column=arguments.text_column,
@@ -53,8 +57,6 @@ COMMAND = Command(
     examples="""  hf-cocondenser adapt bert-base-uncased --documents my_documents.jsonl --output-dir retriever
   hf-cocondenser adapt cocondenser --documents my_documents/ --pretrain-epochs 4 --rounds 1 --output-dir retriever
 The same command again goes on where it stopped, and does nothing that is already done.""",
-    arguments=(AdaptArguments, AdaptConfig, FinetuneConfig, MiningConfig),
     run=run,
     target="model",
-    target_help="Condenser checkpoint or other encoder checkpoint to start from",
 )

@@ -6,8 +6,9 @@ import argparse
 import copy
 import difflib
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import Field, dataclass
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
@@ -16,6 +17,7 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
+from hf_cocondenser.cli.flags import configurations, described, flags_of, parameter_types
 from hf_cocondenser.errors import InputError
 
 _NEGATIVE_NUMBER = re.compile(
@@ -26,34 +28,39 @@ _BOOLEANS = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")
 
 @dataclass(frozen=True)
 class Command:
-    """A sub-command: the thing worked on is positional, everything else a field of the argument dataclasses.
+    """A sub-command: a function whose first parameter is positional and whose others are flags.
 
     Attributes:
-        summary: one line for `hf-cocondenser --help`.
+        summary: what it does, for `--help`.
         examples: shell lines shown under `--help`.
-        arguments: dataclasses whose fields are the flags (`metadata={"help": ...}`).
-        run: called as `run(target, *arguments)`, or `run(*arguments)` when there is no target.
-        target: the positional argument's name, if there is one.
-        target_help: its help.
-        many_targets: take several; `run` then gets a list.
+        run: the function; see `flags_of`. A parameter that is a dataclass gives a flag for each of its fields.
+        target: the parameter that is positional, if there is one; where it is a sequence, several may be given.
+        show: turns what `run` returns into the text to print.
+        without: parameters of `run` that are no flags.
+        names: what flags are called, where it is not the parameter's name.
         recipes: name of a recipe (`--recipe`) -> the defaults that it changes.
-        recipe: the one that is taken when none is named.
         first: flags that `--help` shows first; the others follow by their groups (`option(..., group=...)`).
     """
 
     summary: str
     examples: str
-    arguments: tuple[type, ...]
-    run: Callable[..., None]
+    run: Callable[..., Any]
     target: str | None = None
-    target_help: str = ""
-    many_targets: bool = False
+    show: Callable[[Any], str] | None = None
+    without: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
     recipes: Callable[[str], dict[str, Any]] | None = None
-    recipe: str | None = None
     first: tuple[str, ...] = ()
 
 
-def parse(name: str, command: Command, argv: Sequence[str]) -> list[Any]:
+def execute(name: str, command: Command, argv: Sequence[str]) -> None:
+    """Run a command, and print what it has to show."""
+    result = command.run(**parse(name, command, argv))
+    if command.show is not None and result is not None and (text := command.show(result)):
+        sys.stdout.write(f"{text}\n")
+
+
+def parse(name: str, command: Command, argv: Sequence[str]) -> dict[str, Any]:
     """Turn `argv` (flags win over the YAML file named by `--config`) into the arguments of `command.run`.
 
     A recipe changes defaults only, so file and flags win over it, and `--help` shows them. A boolean is set by
@@ -62,33 +69,39 @@ def parse(name: str, command: Command, argv: Sequence[str]) -> list[Any]:
     Raises:
         InputError: a flag or the YAML file cannot be used, or the target is missing.
     """
-    parser = _parser(name, command)
-    config_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    config_parser.add_argument("--config", nargs="?")
-    config = config_parser.parse_known_args(argv)[0].config
+    parser = make_parser(name, command)
+    config = _value_of("--config", argv)
     from_file = _flags_of_file(config, parser) if config else []
-    if command.recipes is not None:
-        recipe_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        recipe_parser.add_argument("--recipe", nargs="?")
-        recipe = recipe_parser.parse_known_args([*from_file, *argv])[0].recipe or command.recipe
-        parser.set_defaults(**(command.recipes(recipe) if recipe else {}))
+    if command.recipes is not None and (
+        recipe := _value_of("--recipe", [*from_file, *argv]) or parser.get_default("recipe")
+    ):
+        parser.set_defaults(**command.recipes(recipe))
     try:
-        *arguments, rest, unknown = parser.parse_args_into_dataclasses(
+        plain, *configured, rest, unknown = parser.parse_args_into_dataclasses(
             from_file + _plain_booleans(argv, parser), return_remaining_strings=True, look_for_args_file=False
         )
     except InputError as error:
         flags = {action.dest: f"--{action.dest.replace('_', '-')}" for action in parser._actions}
         raise InputError(re.sub(r"^\w+(?= is )", lambda match: flags.get(match[0], match[0]), str(error))) from None
-    except (ValueError, ImportError) as error:  # what a dataclass says of its values, or of a package they need
+    except (ValueError, ImportError) as error:  # what transformers' arguments say of their values, or of a package
         raise InputError(" ".join(str(error).split())) from None
     if unknown:
         parser.error(_unknown(unknown[0], parser))
-    if not command.target:
-        return arguments
-    target = getattr(rest, command.target)
-    if not target:
-        parser.error(f"{command.target.upper()} is missing: {command.target_help}")
-    return [target, *arguments]
+    parameters = {flag: parameter for parameter, flag in command.names.items()}
+    arguments = {parameters.get(flag, flag): value for flag, value in vars(plain).items()}
+    arguments |= dict(zip(configurations(command.run), configured, strict=True))
+    if command.target:
+        arguments[command.target] = getattr(rest, command.target)
+        if not arguments[command.target]:
+            parser.error(f"{command.target.upper()} is missing: {described(command.run)[command.target]}")
+    return arguments
+
+
+def _value_of(flag: str, argv: Sequence[str]) -> str | None:
+    """The value of one flag, before the others are known."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument(flag, nargs="?", dest="value")
+    return parser.parse_known_args(argv)[0].value
 
 
 class _Parser(HfArgumentParser):
@@ -97,7 +110,8 @@ class _Parser(HfArgumentParser):
     def __init__(self, command: Command, **settings: Any) -> None:
         self.first = command.first
         self.groups: dict[str, argparse._ArgumentGroup] = {}
-        super().__init__(command.arguments, **settings)
+        plain = flags_of(command.run, [*command.without, command.target or ""], command.names)
+        super().__init__((plain, *configurations(command.run).values()), **settings)
 
     def _parse_dataclass_field(self, parser: argparse.ArgumentParser, item: Field[Any]) -> None:  # type: ignore[override]
         item, metadata = copy.copy(item), dict(item.metadata)
@@ -132,16 +146,22 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
-        told = "default" in text or action.default in (None, "", False, argparse.SUPPRESS)
+        told = "default" in text or action.default in (None, "", False, [], argparse.SUPPRESS)
         return text if told else f"{text} (default: %(default)s)"
 
 
-def _parser(name: str, command: Command) -> _Parser:
-    target = f"{command.target.upper()} {'... ' if command.many_targets else ''}" if command.target else ""
+def make_parser(name: str, command: Command) -> _Parser:
+    """The parser of a command, whose help is what `--help` shows."""
+    target, many = command.target, False
+    if target is not None:
+        many = isinstance(origin := get_origin(parameter_types(command.run)[target]), type) and issubclass(
+            origin, Sequence
+        )
+    shown = f"{target.upper()} {'... ' if many else ''}" if target else ""
     parser = _Parser(
         command,
         prog=f"hf-cocondenser {name}",
-        usage=f"hf-cocondenser {name} {target}[--flag VALUE ...]",
+        usage=f"hf-cocondenser {name} {shown}[--flag VALUE ...]",
         description=command.summary,
         epilog=f"examples:\n{command.examples}",
         formatter_class=_HelpFormatter,
@@ -149,9 +169,9 @@ def _parser(name: str, command: Command) -> _Parser:
     )
     parser._negative_number_matcher = _NEGATIVE_NUMBER
     parser.add_argument("--config", metavar="FILE", help="YAML file with any of these options; flags win over it")
-    if command.target:
-        nargs = "*" if command.many_targets else "?"
-        parser.add_argument(command.target, nargs=nargs, metavar=command.target.upper(), help=command.target_help)
+    if target is not None:
+        nargs = "*" if many else "?"
+        parser.add_argument(target, nargs=nargs, metavar=target.upper(), help=described(command.run)[target])
     for action in parser._actions:
         if isinstance(action, argparse._StoreFalseAction):
             action.help = argparse.SUPPRESS  # shown beside the flag that it negates

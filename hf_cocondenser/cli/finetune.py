@@ -36,7 +36,12 @@ def run(
     mining: MiningConfig,
     pairs: PairsConfig,
 ) -> None:
-    """Fine-tune `checkpoint`."""
+    """Fine-tune `checkpoint`.
+
+    Args:
+        checkpoint: sentence-transformers model, plain encoder checkpoint (T5 too) or Condenser pre-training
+            checkpoint.
+    """
     from hf_cocondenser.finetuning.finetune import finetune
 
     if arguments.data is None and pairs.stages != "pretrain":
@@ -53,9 +58,7 @@ COMMAND = Command(
   hf-cocondenser finetune t5-base --recipe gtr --pairs gooaq.jsonl:3 reddit.jsonl:1 --data data/nq --output-dir runs/two
   hf-cocondenser finetune bert-base-uncased --recipe rocketqa --batch-size 256 --data data/nq --output-dir runs/rocketqa
 The same command again goes on where it stopped, and does nothing that is already done.""",
-    arguments=(FinetuneArguments, FinetuneConfig, MiningConfig, PairsConfig),
     run=run,
     recipes=recipe_settings,
     target="checkpoint",
-    target_help="sentence-transformers model, plain encoder checkpoint (T5 too) or Condenser pre-training checkpoint",
 )

@@ -35,11 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _require_whole_launch()
         if not sys.stderr.isatty():  # read when datasets is imported
             os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-        from hf_cocondenser.cli.command import parse
+        from hf_cocondenser.cli.command import execute
 
         command = importlib.import_module(f"hf_cocondenser.cli.{name}").COMMAND
         _quieten_libraries()
-        command.run(*parse(name, command, rest))
+        execute(name, command, rest)
     except InputError as error:
         sys.stderr.write(f"hf-cocondenser {name}: error: {error}\n")
         return 2

@@ -3,125 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 from datasets import Dataset, IterableDataset
 from tqdm.auto import tqdm
 
 from hf_cocondenser.cli.command import Command
-from hf_cocondenser.data.cutting import document_texts
+from hf_cocondenser.data.cutting import SpanOptions, document_texts
 from hf_cocondenser.data.documents import load_documents
 from hf_cocondenser.data.prepare import prepare_spans
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.utils.files import require_new_folder
 
 
-@dataclass
-class SourceArguments:
-    """Where documents are and which columns hold them."""
+def run(
+    source: str,
+    output_dir: str,
+    options: SpanOptions,
+    *,
+    tokenizer: str | None = None,
+    train_tokenizer: int | None = None,
+    text_column: str | None = None,
+    passages_column: str | None = None,
+    title_column: str | None = None,
+    id_column: str | None = None,
+    subset: str | None = None,
+    split: str = "train",
+    text_documents: Literal["line", "paragraph", "file"] | None = None,
+    streaming: bool = False,
+    num_proc: int = 1,
+    overwrite: bool = False,
+) -> None:
+    """Load documents, load or train the tokenizer, cut and write.
 
-    text_column: str | None = field(
-        default=None, metadata={"help": "column with the text; found by its name if usual"}
-    )
-    passages_column: str | None = field(default=None, metadata={"help": "column with a list of passages, instead"})
-    title_column: str | None = field(default=None, metadata={"help": "column with the title; 'title' if there is one"})
-    id_column: str | None = field(default=None, metadata={"help": "column with the id; found by its name if usual"})
-    subset: str | None = field(default=None, metadata={"help": "configuration of a Hub data set"})
-    split: str = field(default="train", metadata={"help": "split of a Hub data set"})
-    text_documents: str | None = field(
-        default=None,
-        metadata={
-            "help": "what a document is in plain text: a line, a paragraph (blank lines between) or a file; by default a "
-            "line, and a file where a folder holds several"
-        },
-    )
-    streaming: bool = field(default=False, metadata={"help": "read while cutting; nothing is copied to the cache"})
-
-
-@dataclass
-class PrepareArguments:
-    """What to write, and how to cut."""
-
-    output_dir: str = field(metadata={"help": "folder to write"})
-    tokenizer: str | None = field(
-        default=None, metadata={"help": "Hub id or folder (a checkpoint, a tokenizer or a span folder)"}
-    )
-    train_tokenizer: int | None = field(
-        default=None,
-        metadata={"help": "train an uncased WordPiece tokenizer of so many tokens on the documents instead"},
-    )
-    unit: str = field(
-        default=SpanRecipe.unit,
-        metadata={"help": "a span is some packed 'sentences' or a whole one of the 'passages'"},
-    )
-    target_tokens: int = field(
-        default=SpanRecipe.target_tokens,
-        metadata={"help": "usual (and greatest) length of a span; see also --short-share"},
-    )
-    short_share: float = field(
-        default=SpanRecipe.short_share,
-        metadata={"help": "share of spans of a shorter length, from min to target tokens"},
-    )
-    min_tokens: int = field(default=SpanRecipe.min_tokens, metadata={"help": "shortest length drawn"})
-    title: str = field(
-        default=SpanRecipe.title, metadata={"help": "'first': in front of the first passage; 'ignore': left out"}
-    )
-    segmenter: str = field(
-        default=SpanRecipe.segmenter,
-        metadata={"help": "'jieba' finds Chinese words for whole-word masking (extra zh)"},
-    )
-    evaluation: float = field(
-        default=SpanRecipe.evaluation,
-        metadata={"help": "documents set aside for evaluation: a share below 1 or a number"},
-    )
-    seed: int = field(default=SpanRecipe.seed, metadata={"help": "of everything random in the cutting"})
-    num_proc: int = field(default=1, metadata={"help": "processes that tokenise"})
-    overwrite: bool = field(default=False, metadata={"help": "replace the output folder"})
-
-
-def run(source: str, where: SourceArguments, arguments: PrepareArguments) -> None:
-    """Load documents, load or train the tokenizer, cut and write."""
-    if (arguments.tokenizer is None) == (arguments.train_tokenizer is None):
+    Args:
+        source: file, folder or Hub data set id with the documents
+        output_dir: folder to write
+        tokenizer: Hub id or folder (a checkpoint, a tokenizer or a span folder)
+        train_tokenizer: train an uncased WordPiece tokenizer of so many tokens on the documents instead
+        text_column: column with the text; found by its name if usual
+        passages_column: column with a list of passages, instead
+        title_column: column with the title; 'title' if there is one
+        id_column: column with the id; found by its name if usual
+        subset: configuration of a Hub data set
+        split: split of a Hub data set
+        text_documents: what a document is in plain text: a line, a paragraph (blank lines between) or a file; by default
+            a line, and a file where a folder holds several
+        streaming: read while cutting; nothing is copied to the cache
+        num_proc: processes that tokenise
+        overwrite: replace the output folder
+    """
+    if (tokenizer is None) == (train_tokenizer is None):
         raise InputError(
             "Name a tokenizer (--tokenizer bert-base-uncased) or have one trained (--train-tokenizer 8192)."
         )
-    require_new_folder(arguments.output_dir, arguments.overwrite, reads=[source, arguments.tokenizer])
-    recipe = SpanRecipe(
-        unit=arguments.unit,
-        target_tokens=arguments.target_tokens,
-        short_share=arguments.short_share,
-        min_tokens=arguments.min_tokens,
-        title=arguments.title,
-        segmenter=arguments.segmenter,
-        evaluation=arguments.evaluation,
-        seed=arguments.seed,
-    )
+    require_new_folder(output_dir, overwrite, reads=[source, tokenizer])
     documents = load_documents(
         source,
-        text_column=where.text_column,
-        title_column=where.title_column,
-        passages_column=where.passages_column,
-        id_column=where.id_column,
-        subset=where.subset,
-        split=where.split,
-        text_documents=where.text_documents,
-        streaming=where.streaming,
+        text_column=text_column,
+        title_column=title_column,
+        passages_column=passages_column,
+        id_column=id_column,
+        subset=subset,
+        split=split,
+        text_documents=text_documents,
+        streaming=streaming,
     )
-    if arguments.tokenizer is not None:
-        tokenizer = load_tokenizer(arguments.tokenizer)
+    if train_tokenizer is not None:
+        loaded = train_wordpiece(_Texts(documents, options), train_tokenizer)
     else:
-        tokenizer = train_wordpiece(_Texts(documents, recipe), arguments.train_tokenizer or 0)
-    prepare_spans(
-        documents,
-        tokenizer,
-        arguments.output_dir,
-        recipe,
-        num_proc=arguments.num_proc,
-        overwrite=arguments.overwrite,
-        source=source,
-    )
+        loaded = load_tokenizer(str(tokenizer))
+    prepare_spans(documents, loaded, output_dir, options, num_proc=num_proc, overwrite=overwrite, source=source)
 
 
 @dataclass(frozen=True)
@@ -129,11 +83,11 @@ class _Texts:
     """The texts of documents, which can be read more than once."""
 
     documents: Dataset | IterableDataset
-    recipe: SpanRecipe
+    options: SpanOptions
 
     def __iter__(self) -> Iterator[str]:
         for document in tqdm(self.documents, desc="reading for the tokenizer", unit=" documents", disable=None):
-            yield from document_texts(document["title"], document["passages"], self.recipe)
+            yield from document_texts(document["title"], document["passages"], self.options)
 
 
 COMMAND = Command(
@@ -143,8 +97,6 @@ COMMAND = Command(
   hf-cocondenser prepare corpus.jsonl --tokenizer bert-base-uncased --output-dir spans
   hf-cocondenser prepare scifact/ --train-tokenizer 8192 --target-tokens 62 --output-dir spans
   hf-cocondenser prepare owner/dataset --subset en --streaming --tokenizer checkpoint/ --num-proc 8 --output-dir spans""",
-    arguments=(SourceArguments, PrepareArguments),
     run=run,
     target="source",
-    target_help="file, folder or Hub data set id with the documents",
 )

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from hf_cocondenser.cli.command import Command
-from hf_cocondenser.errors import InputError
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
 from hf_cocondenser.pretraining.pretrain import pretrain
 
 
-@dataclass
-class PretrainArguments(ModelOptions):
-    """What `pretrain` needs beside transformers' training arguments."""
+def run(
+    model: str, spans: str, options: ModelOptions, args: CondenserTrainingArguments, *, resume: bool = False
+) -> None:
+    """Train one stage.
 
-    spans: str | None = field(default=None, metadata={"help": "folder that 'hf-cocondenser prepare' wrote"})
-    resume: bool = field(
-        default=False, metadata={"help": "go on from the last checkpoint in the output folder, if there is one"}
-    )
-
-
-def run(start: str, options: PretrainArguments, args: CondenserTrainingArguments) -> None:
-    """Train one stage."""
-    if options.spans is None:
-        raise InputError("--spans is missing: name the folder that 'hf-cocondenser prepare' wrote.")
-    trainer = pretrain(start, options.spans, args, options, resume=options.resume)
-    trainer.leave_process_group()
+    Args:
+        model: Condenser checkpoint to continue, other encoder checkpoint to start from, JSON configuration of a fresh
+            encoder, or bert:LAYERSxHIDDEN
+        spans: folder that 'hf-cocondenser prepare' wrote
+        resume: go on from the last checkpoint in the output folder, if there is one
+    """
+    pretrain(model, spans, args, options, resume=resume).leave_process_group()
 
 
 COMMAND = Command(
@@ -36,9 +29,15 @@ COMMAND = Command(
       --per-device-train-batch-size 1024 --num-train-epochs 8 --bf16
   hf-cocondenser pretrain bert:4x256 --spans spans --stage condenser --dropout 0 --output-dir small
   torchrun --nproc-per-node 4 -m hf_cocondenser pretrain condenser --spans spans --output-dir cocondenser""",
-    arguments=(PretrainArguments, CondenserTrainingArguments),
     run=run,
     target="model",
-    target_help="Condenser checkpoint to continue, other encoder checkpoint to start from, JSON configuration of a "
-    "fresh encoder, or bert:LAYERSxHIDDEN",
+    first=(
+        "output_dir",
+        "stage",
+        "per_device_train_batch_size",
+        "num_train_epochs",
+        "max_steps",
+        "learning_rate",
+        "bf16",
+    ),
 )

@@ -2,68 +2,47 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.quickstart.road import DEFAULT_MODEL, run_quickstart
 
 
-@dataclass
-class QuickstartArguments:
-    """What may differ from one run to another."""
+def run(
+    output_dir: str = "quickstart",
+    minutes: float | None = None,
+    model: str = DEFAULT_MODEL,
+    from_scratch: bool = False,
+    beside: Sequence[str] = (),
+    corpus: str | None = None,
+    seed: int = 42,
+) -> str:
+    """Run it and return the report.
 
-    output_dir: str = field(
-        default="quickstart", metadata={"help": "new folder for retriever, runs, curves and results"}
-    )
-    minutes: float | None = field(
-        default=None, metadata={"help": "time for everything (default: 10 on a CPU, 2 on a GPU)"}
-    )
-    model: str = field(
-        default="cocondenser-tiny",
-        metadata={"help": "pre-trained weights to adapt: a Hub id, a folder, or what this package carries"},
-    )
-    from_scratch: bool = field(
-        default=False,
-        metadata={"help": "train a tokenizer and a small BERT on the collection alone, instead of --model"},
-    )
-    beside: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "other checkpoints to fine-tune in the same way, as NAME=CHECKPOINT: a twin of plain MLM, say"
-        },
-    )
-    corpus: str | None = field(
-        default=None,
-        metadata={"help": "own documents (any source of 'prepare') instead of the installed packages' documentation"},
-    )
-    seed: int = field(default=42, metadata={"help": "seed of the training"})
-
-
-def run(args: QuickstartArguments) -> None:
-    """Run it and print the report."""
-    from hf_cocondenser.quickstart.road import DEFAULT_MODEL, run_quickstart
-
-    if args.from_scratch and args.model != DEFAULT_MODEL:
-        raise InputError(f"--from-scratch trains no given weights; leave it or --model {args.model} out.")
-    beside = {}
-    for entry in args.beside:
-        name, equals, checkpoint = entry.partition("=")
-        if not (name and equals and checkpoint):
+    Args:
+        output_dir: new folder for retriever, runs, curves and results
+        minutes: time for everything (default: 10 on a CPU, 2 on a GPU)
+        model: pre-trained weights to adapt: a Hub id, a folder, or what this package carries
+        from_scratch: train a tokenizer and a small BERT on the collection alone, instead of --model
+        beside: other checkpoints to fine-tune in the same way, as NAME=CHECKPOINT: a twin of plain MLM, say
+        corpus: own documents (any source of 'prepare') instead of the installed packages' documentation
+        seed: of the training
+    """
+    if from_scratch and model != DEFAULT_MODEL:
+        raise InputError(f"--from-scratch trains no given weights; leave it or --model {model} out.")
+    others: dict[str, str] = {}
+    for entry in beside:
+        name, _, checkpoint = entry.partition("=")
+        if not (name and checkpoint):
             raise InputError(f"--beside {entry}: write NAME=CHECKPOINT, such as twin=runs/mlm.")
-        if name in beside:
+        if name in others:
             raise InputError(f"--beside {entry}: the name '{name}' is given twice.")
-        beside[name] = checkpoint
-    run_quickstart(
-        args.output_dir,
-        minutes=args.minutes,
-        model=None if args.from_scratch else args.model,
-        beside=beside,
-        corpus=args.corpus,
-        seed=args.seed,
-    )
-    sys.stdout.write((Path(args.output_dir) / "README.md").read_text(encoding="utf-8"))
+        others[name] = checkpoint
+    start = None if from_scratch else model
+    run_quickstart(output_dir, minutes=minutes, model=start, beside=others, corpus=corpus, seed=seed)
+    return (Path(output_dir) / "README.md").read_text(encoding="utf-8")
 
 
 COMMAND = Command(
@@ -73,6 +52,6 @@ COMMAND = Command(
   hf-cocondenser quickstart --corpus documents.jsonl --output-dir mine
   hf-cocondenser quickstart --from-scratch --output-dir scratch
   hf-cocondenser quickstart --model bert-base-uncased --minutes 60 --output-dir bert""",
-    arguments=(QuickstartArguments,),
     run=run,
+    show=str,
 )

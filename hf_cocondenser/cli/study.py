@@ -31,7 +31,11 @@ def run(
     mining: MiningConfig,
     pairs: PairsConfig,
 ) -> None:
-    """Run the study."""
+    """Run the study.
+
+    Args:
+        models: checkpoints, or t5:LAYERSxHIDDEN for T5 encoders that were never trained.
+    """
     from hf_cocondenser.research.study.study import run_study
     from hf_cocondenser.utils.steps import processes
 
@@ -49,11 +53,7 @@ COMMAND = Command(
       --evaluate-on data/msmarco data/scifact data/nfcorpus
   hf-cocondenser study t5:2x64 t5:4x256 --data data/squad --output-dir small --config examples/gtr/study.yaml
 The same command again goes on where it stopped; every finished cell is kept.""",
-    arguments=(StudyArguments, StudyConfig, FinetuneConfig, MiningConfig, PairsConfig),
     run=run,
     target="models",
-    target_help="checkpoints, or t5:LAYERSxHIDDEN for T5 encoders that were never trained",
-    many_targets=True,
     recipes=recipe_settings,
-    recipe="gtr",
 )

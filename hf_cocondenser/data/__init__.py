@@ -1,16 +1,16 @@
 """Documents -> spans -> masked batches."""
 
 from hf_cocondenser.data.collator import CondenserCollator
+from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.documents import load_documents
 from hf_cocondenser.data.prepare import prepare_spans
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, tokenizer_hash, train_wordpiece
 
 __all__ = [
     "CondenserCollator",
     "SpanDataset",
-    "SpanRecipe",
+    "SpanOptions",
     "load_documents",
     "load_tokenizer",
     "prepare_spans",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,48 @@ import pyarrow as pa
 from datasets import Features, List, Value
 
 from hf_cocondenser.data.hashing import derive_key, hash_texts, uniform
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.units import TokenisedTexts, UnitTokenizer
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.utils.options import NonNegativeFloat, PositiveInt, Seed, Share, check, option
+
+
+@dataclass(frozen=True)
+class SpanOptions:
+    """How documents become spans; a span folder's manifest records it.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    unit: Literal["sentences", "passages"] = option(
+        "sentences", "a span is some packed sentences or a whole one of the document's passages"
+    )
+    target_tokens: PositiveInt = option(80, "usual (and greatest) length of a span; see also --short-share")
+    short_share: Share = option(
+        0.5,
+        "share of spans with a shorter length, uniform from min to target tokens (Condenser's authors advise 0.1 for long"
+        " documents; short ones give more pairs with more short spans)",
+    )
+    min_tokens: PositiveInt = option(8, "shortest length drawn")
+    title: Literal["first", "ignore"] = option(
+        "first", "the title stands in front of the first passage (never of every span: siblings would be known by it)"
+    )
+    segmenter: Literal["none", "jieba"] = option(
+        "none", "jieba finds the words of Chinese text for whole-word masking (extra zh)"
+    )
+    evaluation: NonNegativeFloat = option(
+        0.0, "documents set aside for evaluation, chosen by the hash of their ids: a share below 1 or a number"
+    )
+    seed: Seed = option(0, "of everything random in the cutting")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.min_tokens > self.target_tokens:
+            raise InputError(
+                f"min_tokens is {self.min_tokens}; it cannot be above target_tokens ({self.target_tokens})."
+            )
+        if self.evaluation >= 1 and self.evaluation != int(self.evaluation):
+            raise InputError(f"evaluation is {self.evaluation}; give a share below 1 or a whole number of documents.")
 
 
 def span_features(vocab_size: int, word_starts: bool) -> Features:
@@ -28,22 +69,22 @@ def span_features(vocab_size: int, word_starts: bool) -> Features:
     return Features(columns)
 
 
-def document_texts(title: str | None, passages: Sequence[str | None] | None, recipe: SpanRecipe) -> list[str]:
-    """Return a document's texts in order, empty ones left out, the title where the recipe wants it."""
+def document_texts(title: str | None, passages: Sequence[str | None] | None, options: SpanOptions) -> list[str]:
+    """Return a document's texts in order, empty ones left out, the title where the options wants it."""
     texts = [text for text in passages or [] if text and not text.isspace()]
-    if recipe.title == "first" and title and not title.isspace():
+    if options.title == "first" and title and not title.isspace():
         texts[:1] = [f"{title} {texts[0]}" if texts else title]
     return texts
 
 
 def cut_documents(
-    documents: Mapping[str, Sequence[Any]], tokenizer: UnitTokenizer, recipe: SpanRecipe, schema: pa.Schema
+    documents: Mapping[str, Sequence[Any]], tokenizer: UnitTokenizer, options: SpanOptions, schema: pa.Schema
 ) -> pa.RecordBatch:
     """Tokenise a batch of documents (columns `_id`, `title`, `passages`) and cut them; empty ones are left out."""
     texts: list[str] = []
     text_counts = []
     for title, passages in zip(documents["title"], documents["passages"], strict=True):
-        found = document_texts(title, passages, recipe)
+        found = document_texts(title, passages, options)
         texts += found
         text_counts.append(len(found))
     tokenised = tokenizer(texts)
@@ -52,7 +93,7 @@ def cut_documents(
     ids = [str(documents["_id"][row]) for row in kept.tolist()]
     hashes = hash_texts(ids)
     starts, ends = bounds[:-1][kept], bounds[1:][kept]
-    spans = _span_ends(tokenised, starts, ends, hashes, recipe)
+    spans = _span_ends(tokenised, starts, ends, hashes, options)
     # Documents left out have no tokens, so those that stay lie end to end.
     columns = {
         "_id": pa.array(ids, pa.string()),
@@ -81,18 +122,18 @@ def _span_ends(
     starts: npt.NDArray[np.int64],
     ends: npt.NDArray[np.int64],
     hashes: npt.NDArray[np.uint64],
-    recipe: SpanRecipe,
+    options: SpanOptions,
 ) -> list[npt.NDArray[np.int64]]:
     """Where each document's spans end, counted from the document's first token."""
-    cuts = tokenised.sentence_ends if recipe.unit == "sentences" else np.unique(tokenised.text_ends)
+    cuts = tokenised.sentence_ends if options.unit == "sentences" else np.unique(tokenised.text_ends)
     first, last = np.searchsorted(cuts, starts, "right"), np.searchsorted(cuts, ends, "right")
-    keys = derive_key(recipe.seed, hashes)
+    keys = derive_key(options.seed, hashes)
     spans = []
     for start, key, a, b in zip(starts, keys, first, last, strict=True):
         relative = cuts[a:b] - start
-        if recipe.unit == "sentences":
-            most = len(relative) + int(relative[-1]) // recipe.min_tokens + 1
-            relative = np.array(_at_least_two(relative, span_targets(key, most, recipe)), np.int64)
+        if options.unit == "sentences":
+            most = len(relative) + int(relative[-1]) // options.min_tokens + 1
+            relative = np.array(_at_least_two(relative, span_targets(key, most, options)), np.int64)
         spans.append(relative)
     return spans
 
@@ -106,14 +147,14 @@ def _at_least_two(sentence_ends: npt.NDArray[np.int64], targets: Sequence[int]) 
     return [int(sentence_ends[middle]), int(sentence_ends[-1])]
 
 
-def span_targets(key: np.uint64, number: int, recipe: SpanRecipe) -> list[int]:
-    """Draw the lengths that spans are packed up to: mostly the target, with the recipe's share of short ones."""
+def span_targets(key: np.uint64, number: int, options: SpanOptions) -> list[int]:
+    """Draw the lengths that spans are packed up to: mostly the target, with the share of short ones."""
     draws = uniform(key, np.arange(number, dtype=np.uint64))
-    if recipe.short_share == 0:
-        return [recipe.target_tokens] * number
-    width = recipe.target_tokens - recipe.min_tokens + 1
-    short = recipe.min_tokens + (draws / recipe.short_share * width).astype(np.int64)
-    return np.where(draws < recipe.short_share, short, recipe.target_tokens).tolist()
+    if options.short_share == 0:
+        return [options.target_tokens] * number
+    width = options.target_tokens - options.min_tokens + 1
+    short = options.min_tokens + (draws / options.short_share * width).astype(np.int64)
+    return np.where(draws < options.short_share, short, options.target_tokens).tolist()
 
 
 def pack_sentences(sentence_ends: Sequence[int], targets: Sequence[int]) -> list[int]:

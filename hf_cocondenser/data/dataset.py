@@ -12,8 +12,16 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from hf_cocondenser.data.draw import draw_anchors, item_keys, place_pieces, place_windows
-from hf_cocondenser.data.lengths import Integers, SpanLengths, pairs_per_epoch, plan_pairs
+from hf_cocondenser.data.lengths import (
+    Integers,
+    SpanLengths,
+    draw_anchors,
+    item_keys,
+    pairs_per_epoch,
+    place_pieces,
+    place_windows,
+    plan_pairs,
+)
 from hf_cocondenser.data.store import SpanStore, read_manifest
 from hf_cocondenser.errors import InputError
 
@@ -37,7 +45,7 @@ class SpanDataset(Dataset):
         seed: of the drawing and the masks.
         max_length: tokens of a row in the model, its two special tokens included.
         split: `train`, the documents not set aside at prepare time; `evaluation`, those that are; or `all`.
-        target_tokens, min_tokens, short_share: other span lengths for pairs than the folder's recipe names.
+        target_tokens, min_tokens, short_share: other span lengths for pairs than the folder names.
 
     Raises:
         InputError: the folder is none, or has no documents to draw from.
@@ -58,11 +66,11 @@ class SpanDataset(Dataset):
         if split not in SPLITS:
             raise InputError(f"The split is '{split}'; choose one of {', '.join(SPLITS)}.")
         self.manifest = read_manifest(folder)
-        recipe = self.manifest["recipe"]
+        options = self.manifest["recipe"]
         self.pairs, self.seed, self.epoch, self.room = pairs, seed, 0, max_length - 2
-        most = min(target_tokens or recipe["target_tokens"], self.room)
-        least = min(recipe["min_tokens"] if min_tokens is None else min_tokens, most)
-        share = recipe["short_share"] if short_share is None else short_share
+        most = min(target_tokens or options["target_tokens"], self.room)
+        least = min(options["min_tokens"] if min_tokens is None else min_tokens, most)
+        share = options["short_share"] if short_share is None else short_share
         if least < 1 or not 0 <= share <= 1:
             raise InputError(
                 f"Spans of {least} to {most} tokens with a share of {share} short ones cannot be drawn (max_length is "

@@ -11,9 +11,9 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from hf_cocondenser import __version__
+from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.lengths import length_leak
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.store import FORMAT, SpanStore
 from hf_cocondenser.data.tokenizer import tokenizer_hash
 from hf_cocondenser.data.words import tokenizer_family
@@ -23,7 +23,7 @@ _LEAK_SAMPLE = 16_384  # pairs whose lengths are tried for a shortcut
 
 
 def build_manifest(
-    store: SpanStore, read: int, tokenizer: PreTrainedTokenizerBase, recipe: SpanRecipe, source: str | None
+    store: SpanStore, read: int, tokenizer: PreTrainedTokenizerBase, options: SpanOptions, source: str | None
 ) -> dict[str, Any]:
     """Return the manifest of a span file whose documents were `read` in all.
 
@@ -39,7 +39,7 @@ def build_manifest(
             f"{len(twice):,} document ids come more than once, for instance '{store.id(order[twice[0]])}'; ids must be "
             "unique."
         )
-    below = _evaluation_threshold(store.id_hashes[order], recipe.evaluation)
+    below = _evaluation_threshold(store.id_hashes[order], options.evaluation)
     several = store.span_counts > 1
     return {
         "format": FORMAT,
@@ -51,7 +51,7 @@ def build_manifest(
             "family": tokenizer_family(tokenizer),
             "vocab_size": len(tokenizer),
         },
-        "recipe": asdict(recipe),
+        "recipe": asdict(options),
         "counts": {
             "documents": len(store),
             "empty_documents": read - len(store),
@@ -91,8 +91,8 @@ def measure_leak(folder: Path, manifest: dict[str, Any]) -> None:
     Raises:
         InputError: there are no pairs.
     """
-    recipe = manifest["recipe"]
-    spans = SpanDataset(folder, pairs=True, seed=recipe["seed"], max_length=recipe["target_tokens"] + 2)
+    options = manifest["recipe"]
+    spans = SpanDataset(folder, pairs=True, seed=options["seed"], max_length=options["target_tokens"] + 2)
     sample = np.unique(np.linspace(0, len(spans) - 1, min(len(spans), _LEAK_SAMPLE)).astype(np.int64))
     manifest["counts"]["pairs_per_epoch"] = len(spans)
     manifest["length_leak"] = length_leak(spans.draw_pairs(sample)[2])

@@ -13,11 +13,10 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from hf_cocondenser.data.collator import CondenserCollator
-from hf_cocondenser.data.cutting import span_features
+from hf_cocondenser.data.cutting import SpanOptions, span_features
 from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.manifest import build_manifest, measure_leak
 from hf_cocondenser.data.preview import preview_masks
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.store import MANIFEST_FILE, SPANS_FILE, SpanStore
 from hf_cocondenser.data.text import is_han
 from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER
@@ -35,7 +34,7 @@ def prepare_spans(
     documents: Dataset | IterableDataset,
     tokenizer: PreTrainedTokenizerBase,
     output_dir: str | Path,
-    recipe: SpanRecipe | None = None,
+    options: SpanOptions | None = None,
     *,
     num_proc: int = 1,
     overwrite: bool = False,
@@ -47,7 +46,7 @@ def prepare_spans(
     `datasets.Dataset.from_file`), `manifest.json` and the tokenizer.
 
     Args:
-        recipe: how to cut; `SpanRecipe()` by default.
+        options: how to cut; `SpanOptions()` by default.
         num_proc: processes that tokenise.
         overwrite: replace a folder that is there already.
         source: a name for the documents, kept in the manifest.
@@ -56,14 +55,14 @@ def prepare_spans(
         InputError: there are no documents with text, ids are doubled, the tokenizer is of no known kind, or the
             folder is there already.
     """
-    recipe = recipe or SpanRecipe()
+    options = options or SpanOptions()
     if num_proc < 1:
         raise InputError(f"num_proc is {num_proc}; it must be at least 1.")
     require_new_folder(output_dir, overwrite, reads=[source])
-    collator = CondenserCollator(tokenizer, max_length=recipe.target_tokens + 2)  # refuses what cannot be masked
-    cutter, continuation = _cutter(tokenizer, recipe)
+    collator = CondenserCollator(tokenizer, max_length=options.target_tokens + 2)  # refuses what cannot be masked
+    cutter, continuation = _cutter(tokenizer, options)
     schema = span_features(max(tokenizer.get_vocab().values()) + 1, cutter == "jieba").arrow_schema
-    setup = CutSetup(tokenizer.backend_tokenizer.to_str(), cutter, continuation, recipe, schema)
+    setup = CutSetup(tokenizer.backend_tokenizer.to_str(), cutter, continuation, options, schema)
     total = len(documents) if isinstance(documents, Dataset) else None
     read = 0
     with output_folder(output_dir, overwrite) as folder:
@@ -79,7 +78,7 @@ def prepare_spans(
                     writer.write_batch(batch)
                 bar.update(number)
         tokenizer.save_pretrained(folder / TOKENIZER_FOLDER)
-        manifest = build_manifest(SpanStore(folder), read, tokenizer, recipe, source)
+        manifest = build_manifest(SpanStore(folder), read, tokenizer, options, source)
         write_json(folder / MANIFEST_FILE, manifest)
         try:
             measure_leak(folder, manifest)
@@ -91,14 +90,14 @@ def prepare_spans(
     return manifest
 
 
-def _cutter(tokenizer: PreTrainedTokenizerBase, recipe: SpanRecipe) -> tuple[str, str]:
+def _cutter(tokenizer: PreTrainedTokenizerBase, options: SpanOptions) -> tuple[str, str]:
     """How texts become units for this tokenizer, and what its tokens inside words begin with."""
     family = tokenizer_family(tokenizer)
     characters = family == WORDPIECE and isolates_chinese_characters(tokenizer)
-    if recipe.segmenter == "jieba":
+    if options.segmenter == "jieba":
         if not characters:
             raise InputError(
-                f"The recipe's segmenter jieba is for tokenizers of single Chinese characters, and that of "
+                f"The segmenter jieba is for tokenizers of single Chinese characters, and that of "
                 f"'{tokenizer.name_or_path}' is none; leave it out."
             )
         return "jieba", tokenizer.backend_tokenizer.model.continuing_subword_prefix

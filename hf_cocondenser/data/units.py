@@ -7,10 +7,14 @@ several times faster than tokenising the text, because words repeat.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, count, islice
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +22,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
-from hf_cocondenser.data.chinese import load_segmenter
-from hf_cocondenser.data.pieces import BertPieces, flatten
-from hf_cocondenser.data.tables import Counts, Tokens, TokenTable, take_from_either
 from hf_cocondenser.data.text import (
     GLUED,
     HARD_END,
@@ -33,6 +34,126 @@ from hf_cocondenser.data.text import (
     sentence_end,
     spaced_units,
 )
+from hf_cocondenser.data.words import load_segmenter
+
+Tokens = npt.NDArray[np.int32]
+Counts = npt.NDArray[np.int64]
+Encode = Callable[[list[str]], tuple[Tokens, Counts]]
+_Number = TypeVar("_Number", bound=np.generic)
+
+
+def take_runs(values: npt.NDArray[_Number], firsts: Counts, counts: Counts) -> npt.NDArray[_Number]:
+    """Return stretches of `values` end to end: `counts` elements from each of `firsts` on."""
+    shifts = firsts - (np.cumsum(counts) - counts)
+    return values[np.arange(counts.sum()) + np.repeat(shifts, counts)]
+
+
+def take_from_either(
+    chosen: npt.NDArray[np.bool_],
+    left: tuple[npt.NDArray[_Number], Counts],
+    right: tuple[npt.NDArray[_Number], Counts],
+) -> tuple[npt.NDArray[_Number], Counts]:
+    """Interleave two sets of runs (values end to end, and their counts): the next of `left` wherever `chosen`."""
+    counts, firsts = np.empty(len(chosen), np.int64), np.empty(len(chosen), np.int64)
+    counts[chosen], counts[~chosen] = left[1], right[1]
+    firsts[chosen] = np.cumsum(left[1]) - left[1]
+    firsts[~chosen] = len(left[0]) + np.cumsum(right[1]) - right[1]
+    return take_runs(np.concatenate([left[0], right[0]]), firsts, counts), counts
+
+
+class TokenTable:
+    """Remembers the tokens of strings.
+
+    Args:
+        encode: returns the tokens of several strings end to end, and how many each has.
+    """
+
+    def __init__(self, encode: Encode) -> None:
+        self._encode = encode
+        self._index: defaultdict[str, int] = defaultdict(count().__next__)
+        self._pool: Tokens = np.zeros(0, np.int32)
+        self._counts: Counts = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def find(self, strings: Sequence[str]) -> tuple[Counts, list[str]]:
+        """Return the number of each string in the table, and the strings that were new to it."""
+        known = len(self._index)
+        numbers = np.fromiter(map(self._index.__getitem__, strings), np.int64, len(strings))
+        new = list(islice(reversed(self._index), len(self._index) - known))[::-1]
+        if new:
+            tokens, counts = self._encode(new)
+            self._pool = np.concatenate([self._pool, tokens])
+            self._counts = np.concatenate([self._counts, counts])
+        return numbers, new
+
+    def gather(self, numbers: Counts) -> tuple[Tokens, Counts]:
+        """Return the tokens of strings end to end, and how many each has."""
+        counts = self._counts[numbers]
+        return take_runs(self._pool, (np.cumsum(self._counts) - self._counts)[numbers], counts), counts
+
+
+_ASCII = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9]").findall
+_BREAK = "\n"  # between units; none has white space inside
+
+
+def flatten(encoded: Sequence[Sequence[int]]) -> tuple[Tokens, Counts]:
+    """Return the tokens of all end to end, and how many each has."""
+    counts = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    return np.fromiter(chain.from_iterable(encoded), np.int32, int(counts.sum())), counts
+
+
+class BertPieces:
+    """Tokenises units without white space for tokenizers that normalise and split as BERT's do."""
+
+    def __init__(self, tokenizer: Tokenizer, lowercase: bool) -> None:
+        self._model = tokenizer.model
+        self._normalizer = tokenizer.normalizer
+        self._splitter = tokenizer.pre_tokenizer
+        self._lowercase = lowercase
+        self._table = TokenTable(lambda pieces: flatten([self._tokens(piece) for piece in pieces]))
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> BertPieces | None:
+        """Return the pieces of a tokenizer, or None where it does not work as BERT's."""
+        normalizer = tokenizer.normalizer and json.loads(tokenizer.normalizer.__getstate__())
+        splitter = tokenizer.pre_tokenizer and json.loads(tokenizer.pre_tokenizer.__getstate__())
+        if not normalizer or normalizer["type"] != "BertNormalizer" or not normalizer["clean_text"]:
+            return None
+        if not splitter or splitter["type"] != "BertPreTokenizer":
+            return None
+        if not all(token.special for token in tokenizer.get_added_tokens_decoder().values()):
+            return None  # a word added by hand is cut out before anything else
+        return cls(tokenizer, normalizer["lowercase"])
+
+    def __call__(self, units: list[str]) -> tuple[Tokens, Counts]:
+        """Return the tokens of all units end to end, and how many each has."""
+        plain = np.fromiter((unit.isascii() and unit.isprintable() for unit in units), bool, len(units))
+        text = _BREAK.join([unit for unit, is_plain in zip(units, plain, strict=True) if is_plain])
+        pieces = _ASCII(text.lower() if self._lowercase else text)
+        others = [unit for unit, is_plain in zip(units, plain, strict=True) if not is_plain]
+        for unit in others:  # what is not ASCII, piece by piece
+            pieces.append(_BREAK)
+            pieces += self._split(unit)
+        if not plain.any():
+            del pieces[0]
+        pieces.append(_BREAK)
+        numbers, _ = self._table.find(pieces)
+        tokens, counts = self._table.gather(numbers)
+        breaks = numbers == numbers[-1]  # a break has no tokens
+        ends = np.cumsum(counts)[breaks]
+        counts = np.diff(ends, prepend=0)
+        middle = int(plain.sum())
+        start = int(counts[:middle].sum())
+        return take_from_either(plain, (tokens[:start], counts[:middle]), (tokens[start:], counts[middle:]))
+
+    def _split(self, unit: str) -> list[str]:
+        return [piece for piece, _ in self._splitter.pre_tokenize_str(self._normalizer.normalize_str(unit))]
+
+    def _tokens(self, piece: str) -> list[int]:
+        return [] if piece == _BREAK else [token.id for token in self._model.tokenize(piece)]
+
 
 _STOP = "。"
 _LIMIT = 1_000_000  # units held; real text repeats its words, a corpus of noise must not fill the memory

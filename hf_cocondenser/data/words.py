@@ -7,7 +7,9 @@ written without spaces every piece of the tokenizer (or, for Chinese, the words 
 from __future__ import annotations
 
 import json
+import logging
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,3 +181,19 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 _BYTE_OF = _byte_alphabet()
+
+
+def load_segmenter() -> Callable[[str], list[str]]:
+    """Return a function that cuts Chinese text into words.
+
+    Raises:
+        InputError: jieba is not installed.
+    """
+    try:
+        import jieba
+    except ImportError:
+        raise InputError("Chinese words need jieba: pip install 'hf-cocondenser[zh]'.") from None
+    jieba.setLogLevel(logging.WARNING)
+    segmenter = jieba.Tokenizer()
+    segmenter.initialize()
+    return segmenter.lcut

@@ -14,8 +14,7 @@ from typing import Any
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from hf_cocondenser.data.cutting import cut_documents
-from hf_cocondenser.data.recipe import SpanRecipe
+from hf_cocondenser.data.cutting import SpanOptions, cut_documents
 from hf_cocondenser.data.units import UnitTokenizer
 
 Batch = dict[str, list[Any]]
@@ -29,13 +28,13 @@ class CutSetup:
     tokenizer: str
     cutter: str
     continuation: str
-    recipe: SpanRecipe
+    options: SpanOptions
     schema: pa.Schema
 
     def start(self) -> Callable[[Batch], Cut]:
         """Return the function that cuts a batch; it remembers the units it has met."""
         units = UnitTokenizer(Tokenizer.from_str(self.tokenizer), self.cutter, self.continuation)
-        return lambda batch: (len(batch["_id"]), cut_documents(batch, units, self.recipe, self.schema))
+        return lambda batch: (len(batch["_id"]), cut_documents(batch, units, self.options, self.schema))
 
 
 _cut: Callable[[Batch], Cut]

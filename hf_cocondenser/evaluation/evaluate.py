@@ -23,12 +23,19 @@ from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.collections.protocols import DEFAULT
 from hf_cocondenser.retrieval.dense import DenseSearcher
-from hf_cocondenser.retrieval.encode import resolve_precision
+from hf_cocondenser.retrieval.encode import Precision, resolve_precision
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
-from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever, protocol_lengths, score_function
+from hf_cocondenser.retrieval.retriever import (
+    Similarity,
+    choose_similarity,
+    fingerprint,
+    load_retriever,
+    protocol_lengths,
+)
 from hf_cocondenser.retrieval.runs import Run, read_run, require_run_ids
 from hf_cocondenser.utils.distributed import launched_processes, local_device
 from hf_cocondenser.utils.files import output_folder, require_new_folder
+from hf_cocondenser.utils.options import PositiveInt, check, option
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -40,29 +47,35 @@ logger = logging.getLogger(__name__)
 class SearchOptions:
     """How `evaluate_retriever` searches.
 
-    Attributes:
-        depth: hits of each query.
-        bm25: search with BM25 too; it is then the baseline.
-        bm25_language: see `BM25Index.build`.
-        hybrid: fuse BM25 and the retriever, a system of its own.
-        score: `dot` or `cosine`; None takes the retriever's own.
-        force_score: allow a score that the retriever was not made for.
-        precision: `auto`, `float32` or `bfloat16`.
-        index: FAISS factory string; None searches exactly.
-        index_parameters: FAISS's search parameters.
-        protocol_lengths: read texts as long as published figures of each data set do, not as the retriever does.
+    Raises:
+        InputError: a value is out of its range, or nothing would use it.
     """
 
-    depth: int = 100
-    bm25: bool = True
-    bm25_language: str = "auto"
-    hybrid: bool = False
-    score: str | None = None
-    force_score: bool = False
-    precision: str = "auto"
-    index: str | None = None
-    index_parameters: str | None = None
-    protocol_lengths: bool = False
+    depth: PositiveInt = option(100, "documents retrieved for each query")
+    bm25: bool = option(True, "show BM25 beside the retriever, as what others are compared with")
+    bm25_language: str = option("auto", "stop words and stemming: english, german ..., cjk, none")
+    hybrid: bool = option(False, "also fuse BM25 and the retriever by reciprocal ranks")
+    similarity: Similarity | None = option(None, "what vectors are compared by (default: the retriever's own)")
+    force: bool = option(False, "take a similarity that the retriever was not made for")
+    precision: Precision = option("auto", "of the encoding; auto is bfloat16 where the hardware multiplies it")
+    index: str | None = option(None, "FAISS index such as HNSW32 or IVF1024,PQ48 (default: an exact search)")
+    index_parameters: str | None = option(None, "the index's search parameters such as nprobe=64")
+    protocol_lengths: bool = option(
+        False,
+        "read texts as long as published figures of a BEIR data set do (64 and 512 tokens; 512 of ArguAna's queries, 768 of"
+        " TREC-News and Robust04), as far as the retriever can",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.bm25_language != "auto" and not (self.bm25 or self.hybrid):
+            raise InputError(
+                f"Nothing uses the language '{self.bm25_language}' of BM25 without BM25; leave it out, or add --hybrid."
+            )
+        if self.index_parameters is not None and self.index is None:
+            raise InputError(
+                "Search parameters are an index's, and the search is exact; name an index too, or leave them out."
+            )
 
 
 def evaluate_retriever(
@@ -82,15 +95,15 @@ def evaluate_retriever(
     Under torchrun or accelerate launch the processes share the encoding; they need `cache_dir`.
 
     Args:
-        model: a retriever, or where it is.
-        data: data sets, or their sources.
-        output_dir: new folder for the report.
-        name: what to call the retriever (the last part of its path by default).
-        split: judgements to use; by default each data set's own.
-        measures: see `evaluate_systems`.
+        model: folder or Hub name of a retriever in sentence-transformers layout, or the loaded retriever.
+        data: BEIR folders (or other sources of judged collections), or loaded data sets; several at once.
+        output_dir: new folder for runs, values by query, tables and the report.
+        name: what to call the retriever (default: its folder's name).
+        split: judgements to use (default: each data set's own, mostly test).
+        measures: nDCG@k, MRR@k, Recall@k, MAP, Success@k, P@k, Answer@k; the first is drawn.
         options: how to search.
-        cache_dir: folder for embeddings.
-        overwrite: replace `output_dir`.
+        cache_dir: folder for embeddings: stopped encoding goes on there, processes share it.
+        overwrite: replace the output folder.
 
     Returns:
         The report's tables in Markdown; None in every process but the first.
@@ -105,16 +118,6 @@ def evaluate_retriever(
             " name a folder beside it."
         )
     check_measures(measures)
-    if options.bm25_language != "auto" and not (options.bm25 or options.hybrid):
-        raise InputError(
-            f"Nothing uses the language '{options.bm25_language}' of BM25 without BM25; leave it out, or add --hybrid."
-        )
-    if options.depth < 1:
-        raise InputError(f"The depth is {options.depth}; retrieve at least one document for each query.")
-    if options.index_parameters is not None and options.index is None:
-        raise InputError(
-            "Search parameters are an index's, and the search is exact; name an index too, or leave them out."
-        )
     with launched_processes() as processes:
         if processes.world_size > 1 and cache_dir is None:
             raise InputError("Several processes share their work through a folder: name one with --cache-dir.")
@@ -122,9 +125,9 @@ def evaluate_retriever(
             name = name or Path(model).resolve().name
             model = load_retriever(model, device=local_device())
         name = name or "retriever"
-        score = score_function(model, options.score, force=options.force_score)
+        similarity = choose_similarity(model, options.similarity, force=options.force)
         precision = resolve_precision(options.precision, model.device)
-        name = f"{name} ({score})"
+        name = f"{name} ({similarity})"
         data_sets = [d if isinstance(d, RetrievalData) else load_retrieval_data(d, split or "auto") for d in data]
         require_distinct_names(data_sets)
         for data_set in data_sets:
@@ -140,7 +143,7 @@ def evaluate_retriever(
                 runs[data_set.name] = _search(model, name, data_set, depth, options, cache, processes.rank)
         if processes.rank:
             return None
-    settings = {**asdict(options), "retriever": fingerprint(model), "score": score, "precision": precision}
+    settings = {**asdict(options), "retriever": fingerprint(model), "similarity": similarity, "precision": precision}
     runs = _same_names(runs)
     return _report(data_sets, runs, next(iter(runs[data_sets[0].name])), measures, output_dir, overwrite, settings)
 
@@ -158,13 +161,13 @@ def compare_runs(
     """Measure run files and compare them with the first.
 
     Args:
-        runs: TREC files, or folders that hold DATA.trec for every data set.
-        data: data sets, or their sources.
-        output_dir: new folder for the report; None writes nothing.
-        split: judgements to use; by default each data set's own.
-        measures: see `evaluate_systems`.
-        names: what to call the runs; their file names by default.
-        overwrite: replace `output_dir`.
+        runs: TREC run files, or folders that hold DATA.trec for every data set; the first is the baseline.
+        data: the judged collections that the runs are of; several where runs are folders.
+        output_dir: new folder for the report (default: nothing is written).
+        split: judgements to use (default: each data set's own, mostly test).
+        measures: nDCG@k, MRR@k, Recall@k, MAP, Success@k, P@k, Answer@k; the first is drawn.
+        names: what to call the runs (default: their file names).
+        overwrite: replace the output folder.
 
     Returns:
         The tables in Markdown.
@@ -204,8 +207,8 @@ def _search(
         cache_dir=cache,
         index=options.index if rank == 0 else None,
         index_parameters=options.index_parameters,
-        score=options.score,
-        force_score=options.force_score,
+        similarity=options.similarity,
+        force=options.force,
         precision=options.precision,
         show_progress=rank == 0,
     )

@@ -9,9 +9,9 @@ from typing import Any
 
 from datasets import Dataset
 
+from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.prepare import prepare_spans
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, tokenizer_hash
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, require_used
@@ -116,7 +116,7 @@ def _pretrained(
     from sentence_transformers.util import is_sentence_transformer_model
 
     device = processes().device
-    recipe = SpanRecipe(target_tokens=min(SpanRecipe.target_tokens, config.pretrain_max_length - 2))
+    recipe = SpanOptions(target_tokens=min(SpanOptions.target_tokens, config.pretrain_max_length - 2))
     texts = ((row["_id"], "\n".join([row["title"], *row["passages"]])) for row in documents)
 
     def cut(folder: Path) -> dict[str, Any]:

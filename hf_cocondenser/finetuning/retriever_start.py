@@ -18,7 +18,7 @@ from hf_cocondenser.hub.export import save_retriever, usable_positions
 from hf_cocondenser.hub.records import PRETRAINING, pretraining_without_paths
 from hf_cocondenser.pretraining.dropout import set_dropout
 from hf_cocondenser.retrieval.encode import resolve_precision
-from hf_cocondenser.retrieval.retriever import recorded_score_function
+from hf_cocondenser.retrieval.retriever import recorded_similarity
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.distributed import local_device
 from hf_cocondenser.utils.files import read_json, write_json
@@ -54,7 +54,7 @@ def load_starting_point(checkpoint: str | Path, work_folder: Path, config: Finet
     model = _load(str(checkpoint), config, plain)
     if config.similarity is not None:
         model.similarity_fn_name = config.similarity
-    if recorded_score_function(model) is None:
+    if recorded_similarity(model) is None:
         raise InputError(f"'{checkpoint}' does not say what it compares by; choose --similarity dot or cosine.")
     if model.similarity_fn_name not in ("dot", "cosine"):
         raise InputError(f"'{checkpoint}' compares by '{model.similarity_fn_name}'; choose similarity dot or cosine.")

@@ -22,12 +22,12 @@ def convert_checkpoint(
     """Write a pre-training checkpoint from what the original code saved.
 
     Args:
-        folder: see `conversion.read_original`.
-        output_dir: where to write.
-        tokenizer: folder or Hub name of the tokenizer; that in `folder` by default.
-        skip_from: early layers of the head, which the original never stored.
-        late_mlm: whether it was trained with the late MLM, never stored either.
-        overwrite: replace what stands at `output_dir`.
+        folder: folder with config.json, pytorch_model.bin or model.safetensors, and model.pt.
+        output_dir: folder to write the pre-training checkpoint to.
+        tokenizer: folder or Hub name of the tokenizer (default: the checkpoint's own).
+        skip_from: early layers the head was trained with; the original never stored it.
+        late_mlm: it was trained with the late MLM; never stored either.
+        overwrite: replace the output folder.
 
     Raises:
         InputError: the checkpoint or the tokenizer cannot be read, or something stands at `output_dir`.

@@ -27,7 +27,7 @@ _LEFT_OUT = ("steps", "runs")  # how fine-tuning and training got there
 
 def publish(
     retriever: str | Path,
-    repo_id: str,
+    repo: str,
     *,
     condenser: str | Path | None = None,
     results: str | Path | None = None,
@@ -38,12 +38,12 @@ def publish(
     """Upload a retriever in one commit, so that nobody ever sees half of it.
 
     Args:
-        retriever: folder of a retriever (exported or fine-tuned).
-        repo_id: `owner/name`; made where it is not there.
-        condenser: pre-training checkpoint for `condenser/`, for those who go on with it.
+        retriever: folder of the retriever (exported or fine-tuned).
+        repo: Hub repository (owner/name); made where it is not there.
+        condenser: pre-training checkpoint to put into condenser/, for those who continue it.
         results: folder that `evaluate` wrote; its figures go into the card.
         private: make a new repository private.
-        revision: branch to commit to, made where it is not there; `main` by default.
+        revision: branch to commit to, made where it is not there (default: main).
         token: access token; by default the one of `hf auth login`.
 
     Returns:
@@ -71,30 +71,30 @@ def publish(
             write_json(changed / RESULTS_FILE, [asdict(result) for result in measured])
         else:
             measured = []
-        _renew_card(folder, repo_id, changed, measured, has_condenser=condenser is not None)
+        _renew_card(folder, repo, changed, measured, has_condenser=condenser is not None)
         if (folder / FINETUNING).is_file():
             write_json(changed / FINETUNING, finetuning_without_paths(read_json(folder / FINETUNING)))
         additions = list((_additions(folder) | _additions(changed)).values())
         try:
             api = HfApi(token=token)
-            api.create_repo(repo_id, private=private, exist_ok=True)
+            api.create_repo(repo, private=private, exist_ok=True)
             if revision is not None and not revision.startswith("refs/"):  # a pull request's is there already
-                api.create_branch(repo_id, branch=revision, exist_ok=True)
+                api.create_branch(repo, branch=revision, exist_ok=True)
             message = f"Upload {folder.resolve().name} with hf-cocondenser"
-            commit = api.create_commit(repo_id, additions, commit_message=message, revision=revision)
+            commit = api.create_commit(repo, additions, commit_message=message, revision=revision)
         except (OSError, ValueError, HTTPError) as error:
-            raise InputError(f"'{repo_id}' cannot be published: {one_line(error)}") from None
+            raise InputError(f"'{repo}' cannot be published: {one_line(error)}") from None
     return commit.commit_url
 
 
-def _renew_card(folder: Path, repo_id: str, changed: Path, measured: list[Result], has_condenser: bool) -> None:
+def _renew_card(folder: Path, repo: str, changed: Path, measured: list[Result], has_condenser: bool) -> None:
     """Write the card anew with the repository's name in its examples and the results, unless somebody edited it."""
     path = folder / CARD_FILE
     if is_edited(path):
         if measured:
             logger.warning("'%s' was edited, so it is uploaded as it is, without the results.", path)
         return
-    card = replace(card_from_records(folder, name=repo_id.split("/")[-1], address=repo_id), results=measured)
+    card = replace(card_from_records(folder, name=repo.split("/")[-1], address=repo), results=measured)
     write_text(changed / CARD_FILE, render_card(folder, card, has_condenser=has_condenser))
 
 

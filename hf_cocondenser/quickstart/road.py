@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import set_seed
 
+from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.documents import load_documents
 from hf_cocondenser.data.prepare import prepare_spans
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.training_set import Pool
@@ -228,7 +228,7 @@ class Road:
     def _prepare(self, collection: Path) -> str | Path:
         """Tokenise the documents; return what pre-training starts from."""
         documents = load_documents(collection / "documents.jsonl")
-        recipe = SpanRecipe(
+        recipe = SpanOptions(
             target_tokens=self.recipe.span_tokens,
             min_tokens=self.recipe.shortest_span,
             short_share=1.0,

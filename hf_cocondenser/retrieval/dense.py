@@ -15,7 +15,7 @@ from hf_cocondenser.retrieval.embeddings import encode_corpus
 from hf_cocondenser.retrieval.encode import Encoder
 from hf_cocondenser.retrieval.index import FaissIndex
 from hf_cocondenser.retrieval.milvus import MilvusIndex
-from hf_cocondenser.retrieval.retriever import fingerprint, score_function
+from hf_cocondenser.retrieval.retriever import Similarity, choose_similarity, fingerprint
 from hf_cocondenser.retrieval.runs import Run
 from hf_cocondenser.retrieval.topk import Matrix, exact_top_k, normalized
 from hf_cocondenser.utils.distributed import cpu_threads, launched_processes
@@ -57,8 +57,8 @@ class DenseSearcher:
         index: str | None = None,
         index_parameters: str | None = None,
         milvus: str | None = None,
-        score: str | None = None,
-        force_score: bool = False,
+        similarity: Similarity | None = None,
+        force: bool = False,
         precision: str = "auto",
         show_progress: bool = False,
     ) -> DenseSearcher:
@@ -72,18 +72,18 @@ class DenseSearcher:
             index_parameters: the index's search parameters.
             milvus: search over Milvus at this address (a path ending in .db is the embedded engine); of several processes,
                 which must all name it, the first is connected to it and can search.
-            score: `dot` or `cosine`, if the caller insists; by default the retriever's own.
-            force_score: allow a `score` that the retriever was not made for.
+            similarity: what vectors are compared by; by default the retriever's own.
+            force: take a similarity that the retriever was not made for.
             precision: `auto`, `float32` or `bfloat16`.
             show_progress: show bars.
 
         Raises:
-            InputError: the corpus is empty, the score function does not fit, or what is in `cache_dir` is of another
+            InputError: the corpus is empty, the similarity does not fit, or what is in `cache_dir` is of another
                 retriever or corpus.
         """
         if not corpus:
             raise InputError("The corpus is empty, so there is nothing to search.")
-        cosine = score_function(model, score, force=force_score) == "cosine"
+        cosine = choose_similarity(model, similarity, force=force) == "cosine"
         encoder = Encoder(model, precision=precision, threads=cpu_threads())
         ids = list(corpus)
         store = None
@@ -152,7 +152,7 @@ def dense_search(
     precision: str = "auto",
     show_progress: bool = False,
 ) -> Run:
-    """Encode queries and corpus and search exactly with the retriever's own score function.
+    """Encode queries and corpus and search exactly with the retriever's own similarity.
 
     Args:
         model: the retriever.
@@ -164,7 +164,7 @@ def dense_search(
         show_progress: show bars.
 
     Raises:
-        InputError: the corpus is empty, or the retriever's score function cannot be searched.
+        InputError: the corpus is empty, or the retriever's similarity cannot be searched.
     """
     searcher = DenseSearcher.build(model, corpus, precision=precision, show_progress=show_progress)
     return searcher.search(queries, k, exclude_same_id=exclude_same_id)

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 Kind = Literal["query", "document"]
 Features = dict[str, Any]
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+Precision = Literal["auto", "float32", "bfloat16"]
+PRECISIONS = get_args(Precision)
 _PROMPT_NAMES = {
     "query": ("query",),
     "document": ("document", "passage", "corpus"),

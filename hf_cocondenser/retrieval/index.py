@@ -131,7 +131,7 @@ class FaissIndex:
                 raise InputError(f"The index in '{folder}' was made from embeddings {what}; build it anew.")
         if cosine is not None and manifest["cosine"] != cosine:
             made = "cosine" if manifest["cosine"] else "dot products"
-            raise InputError(f"The index in '{folder}' was made for {made}; build it anew for this score function.")
+            raise InputError(f"The index in '{folder}' was made for {made}; build it anew for this similarity.")
         try:
             index = faiss.read_index(str(folder / "index.faiss"))
         except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Loading a retriever, and the score function it was made for."""
+"""Loading a retriever, and the similarity it was made for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hf_cocondenser.data.tokenizer import tokenizer_hash
 from hf_cocondenser.errors import InputError
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SCORE_FUNCTIONS = ("dot", "cosine")
+Similarity = Literal["dot", "cosine"]
+SIMILARITIES = get_args(Similarity)
 
 
 def load_retriever(name_or_path: str | Path, device: str | None = None) -> SentenceTransformer:
@@ -31,7 +32,7 @@ def load_retriever(name_or_path: str | Path, device: str | None = None) -> Sente
 
     Raises:
         InputError: nothing is there, or it is a cross-encoder, or a bare or Condenser pre-training checkpoint, which has
-            no pooling and score function of its own.
+            no pooling and similarity of its own.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -66,8 +67,8 @@ def _shipped_retriever(checkpoint: Path, device: str | None) -> SentenceTransfor
     )
 
 
-def score_function(model: SentenceTransformer, wanted: str | None = None, *, force: bool = False) -> str:
-    """The score function to search with: the retriever's own.
+def choose_similarity(model: SentenceTransformer, wanted: str | None = None, *, force: bool = False) -> str:
+    """The similarity to search with: the retriever's own.
 
     Args:
         model: the retriever.
@@ -78,28 +79,28 @@ def score_function(model: SentenceTransformer, wanted: str | None = None, *, for
         InputError: the retriever is compared by a distance, or does not say by what, or `wanted` is not its own and
             `force` is false.
     """
-    own = recorded_score_function(model)
+    own = recorded_similarity(model)
     if own is None and wanted is None:
         raise InputError(
             "The retriever does not say whether its vectors are compared by dot product or cosine; look it up where it was"
-            " published and name it with --score-function (score=... in Python)."
+            " published and name it with --similarity."
         )
     own = own or str(wanted)
-    if own not in SCORE_FUNCTIONS:
-        raise InputError(f"The retriever compares by '{own}'; only {' and '.join(SCORE_FUNCTIONS)} can be searched.")
+    if own not in SIMILARITIES:
+        raise InputError(f"The retriever compares by '{own}'; only {' and '.join(SIMILARITIES)} can be searched.")
     if wanted is None or wanted == own:
         return own
-    if wanted not in SCORE_FUNCTIONS:
-        raise InputError(f"The score function '{wanted}' is not known; there are {', '.join(SCORE_FUNCTIONS)}.")
+    if wanted not in SIMILARITIES:
+        raise InputError(f"The similarity '{wanted}' is not known; there are {', '.join(SIMILARITIES)}.")
     if not force and not _gives_unit_vectors(model):
         raise InputError(
             f"The retriever was made for '{own}' and '{wanted}' was asked for, which gives wrong results;"
-            f" leave the score function out, or add --force to do it all the same."
+            f" leave the similarity out, or add --force to do it all the same."
         )
     return wanted
 
 
-def recorded_score_function(model: SentenceTransformer) -> str | None:
+def recorded_similarity(model: SentenceTransformer) -> str | None:
     """What a retriever says that it is compared by; None where it says nothing and it matters.
 
     Models of sentence-transformers before 2.7 recorded nothing, and it takes cosine for all of them; only for vectors of

@@ -13,9 +13,10 @@ from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collections.corpora import load_corpus, load_queries
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import DenseSearcher
+from hf_cocondenser.retrieval.encode import Precision
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
 from hf_cocondenser.retrieval.parquet import write_embeddings
-from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever
+from hf_cocondenser.retrieval.retriever import Similarity, fingerprint, load_retriever
 from hf_cocondenser.retrieval.runs import Run, ranked, require_run_ids, write_run
 from hf_cocondenser.utils.distributed import launched_processes, local_device
 from hf_cocondenser.utils.files import require_new_file, require_new_folder
@@ -63,9 +64,9 @@ def search_corpus(
     output: str | Path | None = None,
     hybrid: bool = False,
     bm25_language: str = "auto",
-    score: str | None = None,
-    force_score: bool = False,
-    precision: str = "auto",
+    similarity: Similarity | None = None,
+    force: bool = False,
+    precision: Precision = "auto",
     cache_dir: str | Path | None = None,
     index: str | None = None,
     index_parameters: str | None = None,
@@ -77,24 +78,24 @@ def search_corpus(
     Under torchrun or accelerate launch the processes share the encoding; they need `cache_dir`.
 
     Args:
-        model: a retriever, or where it is.
-        corpus: documents, see `load_corpus`.
-        data: instead of `corpus`: a judged collection.
-        split: which of its queries.
-        queries: query texts (their ids are 1, 2...).
-        queries_file: more of them, see `load_queries`.
+        model: folder or Hub name of a retriever in sentence-transformers layout, or the loaded retriever.
+        corpus: documents: a BEIR folder, or a file or folder of JSON lines, Parquet, CSV, text.
+        data: instead of a corpus: a judged collection, its documents and the queries of a split.
+        split: which of its queries (auto: the data set's own).
+        queries: texts of queries; their ids are 1, 2 and so on.
+        queries_file: file of queries: queries.jsonl, lines 'id<TAB>text', or one a line.
         k: documents for each query.
-        output: TREC run file to write; one of the name is replaced.
-        hybrid: fuse with BM25.
-        bm25_language: see `BM25Index.build`.
-        score: `dot` or `cosine`; by default the retriever's own.
-        force_score: allow a score that the retriever was not made for.
-        precision: `auto`, `float32` or `bfloat16`.
-        cache_dir: folder for embeddings and index; without queries it is only filled.
-        index: FAISS factory string; None searches exactly.
-        index_parameters: the index's search parameters.
-        milvus: search over Milvus at this address; `index` is then Milvus' index type.
-        parquet_dir: new folder to write the embeddings to as a Parquet data set.
+        output: TREC run file to write; one of the name is replaced (default: none; the command prints the documents).
+        hybrid: fuse BM25 and the retriever by reciprocal ranks.
+        bm25_language: stop words and stemming: english, german ..., cjk, none.
+        similarity: what vectors are compared by (default: the retriever's own).
+        force: take a similarity that the retriever was not made for.
+        precision: of the encoding; auto is bfloat16 where the hardware multiplies it.
+        cache_dir: folder for embeddings and index: kept, resumed, shared by processes; without queries only filled.
+        index: FAISS index such as HNSW32 or IVF1024,PQ48 (default: an exact search).
+        index_parameters: the index's search parameters such as nprobe=64.
+        milvus: search over Milvus: FILE.db (embedded) or a server's address; index is then its index type.
+        parquet_dir: new folder: write ids, texts and embeddings as a Parquet data set.
 
     Returns:
         What was found; None in every process but the first.
@@ -102,6 +103,8 @@ def search_corpus(
     Raises:
         InputError: something named is not there, does not fit or would not be used, or there is nothing to do.
     """
+    if (corpus is None) == (data is None):
+        raise InputError("Name the documents with --corpus, or a judged collection with --data (one of them).")
     if k < 1:
         raise InputError(f"{k} documents were asked for each query; ask for at least one.")
     if split != "auto" and data is None:
@@ -126,8 +129,7 @@ def search_corpus(
         if not asked:
             asked, same_ids = collection.queries, collection.protocol.exclude_same_id
     else:
-        assert corpus is not None, "name a corpus or a data set"
-        texts, titles = load_corpus(corpus)
+        texts, titles = load_corpus(str(corpus))
     if not asked and cache_dir is None and parquet_dir is None and milvus is None:
         raise InputError(
             "There is no query; give some, or say where the embeddings should go to only encode the corpus."
@@ -152,8 +154,8 @@ def search_corpus(
             index=index if processes.rank == 0 else None,
             index_parameters=index_parameters,
             milvus=milvus,
-            score=score,
-            force_score=force_score,
+            similarity=similarity,
+            force=force,
             precision=precision,
             show_progress=processes.rank == 0,
         )

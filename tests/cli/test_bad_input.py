@@ -173,10 +173,10 @@ def test_a_damaged_tokenizer(made, tmp_path, capfd, content):
 @pytest.mark.parametrize(
     "flags, said",
     [
-        (("--passage-length", "1"), "passage_length is 1"),
-        (("--query-length", "2"), "query_length is 2"),
+        (("--passage-length", "1"), "passage-length is 1"),
+        (("--query-length", "2"), "query-length is 2"),
         (("--seed", "-1"), "seed is -1"),
-        (("--learning-rate", "-2e-5"), "learning_rate is -2e-05"),
+        (("--learning-rate", "-2e-5"), "learning-rate is -2e-05"),
     ],
 )
 def test_finetuning_options_out_of_range(made, tmp_path, capfd, flags, said):

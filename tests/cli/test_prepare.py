@@ -67,7 +67,7 @@ def test_bad_input_is_one_sentence_and_status_2(corpus, tmp_path, capsys):
     assert "Name a tokenizer" in refused(corpus)
     assert "Name a tokenizer" in refused(corpus, *train, "--tokenizer", "bert-base-uncased")
     assert "No tokenizer can be loaded" in refused(corpus, "--tokenizer", tmp_path)
-    assert "unit is 'words'" in refused(corpus, *train, "--unit", "words")
+    assert "invalid choice: 'words'" in refused(corpus, *train, "--unit", "words")
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"text": "a"}\n{"text": \n')
     assert "line 2 is not valid JSON" in refused(broken, *train)

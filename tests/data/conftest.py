@@ -18,8 +18,8 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
+from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.prepare import prepare_spans
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import train_wordpiece
 
 _WORD_LIST = """
@@ -122,8 +122,8 @@ def spans_folder(
 ) -> Path:
     """The uneven documents as spans of up to 24 tokens, all lengths equally likely."""
     folder = tmp_path_factory.mktemp("prepared") / "spans"
-    recipe = SpanRecipe(target_tokens=24, min_tokens=4, short_share=1.0, evaluation=0.1)
-    prepare_spans(uneven_documents, wordpiece, folder, recipe)
+    options = SpanOptions(target_tokens=24, min_tokens=4, short_share=1.0, evaluation=0.1)
+    prepare_spans(uneven_documents, wordpiece, folder, options)
     return folder
 
 
@@ -131,9 +131,11 @@ def spans_folder(
 def prepare_texts(wordpiece: PreTrainedTokenizerBase, tmp_path: Path) -> Callable[..., tuple[Path, dict]]:
     """Prepares documents given as lists of passages; returns folder and manifest."""
 
-    def prepare(passages: list[list[str]], **recipe: object) -> tuple[Path, dict]:
+    def prepare(passages: list[list[str]], **options: object) -> tuple[Path, dict]:
         rows = [{"_id": str(n), "title": "", "passages": texts} for n, texts in enumerate(passages)]
         folder = tmp_path / "spans"
-        return folder, prepare_spans(Dataset.from_list(rows), wordpiece, folder, SpanRecipe(**recipe), overwrite=True)
+        return folder, prepare_spans(
+            Dataset.from_list(rows), wordpiece, folder, SpanOptions(**options), overwrite=True
+        )
 
     return prepare

@@ -6,9 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from hf_cocondenser.data.cutting import document_texts, pack_sentences, span_targets
+from hf_cocondenser.data.cutting import SpanOptions, document_texts, pack_sentences, span_targets
 from hf_cocondenser.data.hashing import derive_key
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.store import SpanStore
 from hf_cocondenser.errors import InputError
 
@@ -31,21 +30,21 @@ def test_pack_sentences(ends, targets, expected):
 
 
 def test_a_share_of_short_targets():
-    recipe = SpanRecipe(target_tokens=80, short_share=0.1, min_tokens=8)
-    targets = [t for n in range(200) for t in span_targets(derive_key(n)[0], 50, recipe)]
+    options = SpanOptions(target_tokens=80, short_share=0.1, min_tokens=8)
+    targets = [t for n in range(200) for t in span_targets(derive_key(n)[0], 50, options)]
     short = [t for t in targets if t < 80]
     assert 0.08 < len(short) / len(targets) < 0.12
     assert min(short) == 8 and max(short) == 79
-    assert span_targets(derive_key(0)[0], 3, SpanRecipe(short_share=0.0)) == [80, 80, 80]
+    assert span_targets(derive_key(0)[0], 3, SpanOptions(short_share=0.0)) == [80, 80, 80]
 
 
 def test_texts_of_a_document():
-    recipe, without = SpanRecipe(), SpanRecipe(title="ignore")
-    assert document_texts("T", ["a", "", None, " \n", "b"], recipe) == ["T a", "b"]
+    options, without = SpanOptions(), SpanOptions(title="ignore")
+    assert document_texts("T", ["a", "", None, " \n", "b"], options) == ["T a", "b"]
     assert document_texts("T", ["a", "b"], without) == ["a", "b"]
-    assert document_texts("T", [], recipe) == ["T"]
+    assert document_texts("T", [], options) == ["T"]
     assert (
-        document_texts("", None, recipe) == document_texts(" ", [], recipe) == document_texts("T", [], without) == []
+        document_texts("", None, options) == document_texts(" ", [], options) == document_texts("T", [], without) == []
     )
 
 
@@ -86,14 +85,14 @@ def test_a_short_document_of_several_sentences_has_two_spans(prepare_texts, word
         ({"title": "every"}, "title is 'every'"),
         ({"segmenter": "mecab"}, "segmenter is 'mecab'"),
         ({"min_tokens": 0}, "min_tokens is 0"),
-        ({"min_tokens": 90}, "min_tokens is 90 and its target_tokens 80"),
+        ({"min_tokens": 90}, "min_tokens is 90; it cannot be above target_tokens"),
         ({"short_share": 1.5}, "short_share is 1.5"),
         ({"evaluation": -1}, "evaluation is -1"),
         ({"seed": -1}, "seed is -1"),
-        ({"seed": 2**64}, "between 0 and 2"),
+        ({"seed": 2**64}, "at least 0 and below 4,294,967,296"),
         ({"evaluation": 2.5}, "evaluation is 2.5"),
     ],
 )
-def test_recipes_that_are_refused(options, match):
+def test_options_that_are_refused(options, match):
     with pytest.raises(InputError, match=match):
-        SpanRecipe(**options)
+        SpanOptions(**options)

@@ -16,7 +16,14 @@ import pytest
 from datasets import Dataset, IterableDataset
 from transformers import AutoTokenizer, BertTokenizer
 
-from hf_cocondenser.data import SpanDataset, SpanRecipe, load_tokenizer, prepare_spans, tokenizer_hash, train_wordpiece
+from hf_cocondenser.data import (
+    SpanDataset,
+    SpanOptions,
+    load_tokenizer,
+    prepare_spans,
+    tokenizer_hash,
+    train_wordpiece,
+)
 from hf_cocondenser.data.store import SpanStore
 from hf_cocondenser.errors import InputError
 from tests.data.conftest import WORDS, sentences
@@ -66,11 +73,11 @@ def test_tokens_are_the_tokenizers(tmp_path, wordpiece, uneven_documents):
 
 
 def test_processes_and_streaming_give_the_same_bytes(tmp_path, wordpiece, uneven_documents):
-    recipe = SpanRecipe(target_tokens=30, short_share=0.3)
+    options = SpanOptions(target_tokens=30, short_share=0.3)
     manifests = [
-        prepare_spans(uneven_documents, wordpiece, tmp_path / "one", recipe),
-        prepare_spans(uneven_documents, wordpiece, tmp_path / "two", recipe, num_proc=2),
-        prepare_spans(uneven_documents.to_iterable_dataset(), wordpiece, tmp_path / "stream", recipe),
+        prepare_spans(uneven_documents, wordpiece, tmp_path / "one", options),
+        prepare_spans(uneven_documents, wordpiece, tmp_path / "two", options, num_proc=2),
+        prepare_spans(uneven_documents.to_iterable_dataset(), wordpiece, tmp_path / "stream", options),
     ]
     assert manifests[0] == manifests[1] == manifests[2]
     files = [(tmp_path / name / "spans.arrow").read_bytes() for name in ("one", "two", "stream")]
@@ -80,7 +87,7 @@ def test_processes_and_streaming_give_the_same_bytes(tmp_path, wordpiece, uneven
 def test_the_seed_changes_the_cuts(tmp_path, wordpiece, uneven_documents):
     ends = []
     for seed in (0, 1):
-        prepare_spans(uneven_documents, wordpiece, tmp_path / str(seed), SpanRecipe(short_share=0.5, seed=seed))
+        prepare_spans(uneven_documents, wordpiece, tmp_path / str(seed), SpanOptions(short_share=0.5, seed=seed))
         store = SpanStore(tmp_path / str(seed))
         ends.append([store.span_ends(row).tolist() for row in range(len(store))])
     assert ends[0] != ends[1]
@@ -88,7 +95,7 @@ def test_the_seed_changes_the_cuts(tmp_path, wordpiece, uneven_documents):
 
 def test_empty_and_one_span_documents_are_counted(tmp_path, wordpiece, caplog):
     rows = documents([""], ["One sentence."], [], ["Time is money. Work is life."], ["  \n "])
-    manifest = prepare_spans(rows, wordpiece, tmp_path / "spans", SpanRecipe(min_tokens=2))
+    manifest = prepare_spans(rows, wordpiece, tmp_path / "spans", SpanOptions(min_tokens=2))
     assert manifest["counts"]["documents"] == 2
     assert manifest["counts"]["empty_documents"] == 3
     assert manifest["counts"]["one_span_documents"] == 1
@@ -103,11 +110,11 @@ def test_documents_of_one_span_only(tmp_path, wordpiece, caplog):
 
 
 def test_evaluation_documents_by_share_and_number(tmp_path, wordpiece, uneven_documents):
-    by_number = prepare_spans(uneven_documents, wordpiece, tmp_path / "number", SpanRecipe(evaluation=25))
+    by_number = prepare_spans(uneven_documents, wordpiece, tmp_path / "number", SpanOptions(evaluation=25))
     assert by_number["evaluation"]["documents"] == 25
     half = uneven_documents.select(range(0, 600, 2))
-    prepare_spans(uneven_documents, wordpiece, tmp_path / "all", SpanRecipe(evaluation=0.2))
-    prepare_spans(half, wordpiece, tmp_path / "half", SpanRecipe(evaluation=0.2))
+    prepare_spans(uneven_documents, wordpiece, tmp_path / "all", SpanOptions(evaluation=0.2))
+    prepare_spans(half, wordpiece, tmp_path / "half", SpanOptions(evaluation=0.2))
     by_id = []
     for name in ("all", "half"):
         store = SpanStore(tmp_path / name)
@@ -120,13 +127,13 @@ def test_evaluation_documents_by_share_and_number(tmp_path, wordpiece, uneven_do
         held_out.append({store.id(spans[n]["document_id"]) for n in range(len(spans))})
     assert held_out[1] == held_out[0] & set(half["_id"])  # a document stays held out whatever is around it
     with pytest.raises(InputError, match="leave none of the 600 for training"):
-        prepare_spans(uneven_documents, wordpiece, tmp_path / "most", SpanRecipe(evaluation=600))
+        prepare_spans(uneven_documents, wordpiece, tmp_path / "most", SpanOptions(evaluation=600))
 
 
 def test_chinese_words_are_stored(tmp_path, bert):
     pytest.importorskip("jieba")
     rows = documents(["中国人民hellos。中国人"], ["hello"])
-    prepare_spans(rows, bert, tmp_path / "spans", SpanRecipe(segmenter="jieba", min_tokens=1))
+    prepare_spans(rows, bert, tmp_path / "spans", SpanOptions(segmenter="jieba", min_tokens=1))
     spans = SpanDataset(tmp_path / "spans", pairs=False)
     assert [one["word_starts"][0].tolist() for one in spans.__getitems__([0, 1])] == [
         [1, 0, 1, 0, 1, 0, 1, 1, 0, 1],
@@ -155,7 +162,7 @@ def test_refusals(tmp_path, wordpiece, word_level, roberta, uneven_documents):
     with pytest.raises(InputError, match="no known kind"):
         prepare_spans(uneven_documents, word_level, out)
     with pytest.raises(InputError, match="jieba is for tokenizers of single Chinese characters"):
-        prepare_spans(uneven_documents, roberta, out, SpanRecipe(segmenter="jieba"))
+        prepare_spans(uneven_documents, roberta, out, SpanOptions(segmenter="jieba"))
     assert list(tmp_path.iterdir()) == []  # nothing is left of any of these
     out.mkdir()
     (out / "something").write_text("kept")

@@ -119,7 +119,7 @@ def test_evaluate_retriever_writes_everything(retriever, write_beir, tmp_path):
     assert list(results["data_sets"]) == ["first", "second"]
     assert list(results["data_sets"]["first"]["systems"]) == names
     assert results["data_sets"]["first"]["counts"]["zero_judgements"] == 1
-    assert results["settings"]["score"] == "dot" and len(results["settings"]["retriever"]) == 64
+    assert results["settings"]["similarity"] == "dot" and len(results["settings"]["retriever"]) == 64
     assert "Mean of 2 data sets" in report and "p (Holm)" in report
     written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert {
@@ -159,20 +159,21 @@ def test_refused_before_anything_is_computed(retriever, beir_folder, tmp_path):
     for change, words in (
         ({"measures": ["nDCG@ten"]}, "measure 'nDCG@ten'"),
         ({"measures": []}, "no measure"),
-        ({"options": SearchOptions(score="cosine")}, "made for 'dot'"),
-        ({"options": SearchOptions(depth=0)}, "depth is 0"),
+        ({"options": SearchOptions(similarity="cosine")}, "made for 'dot'"),
         ({"split": "dev"}, "there are test"),
     ):
         with pytest.raises(InputError, match=words):
             evaluate_retriever(retriever, [beir_folder], tmp_path / "out", **change)
         assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="depth is 0"):
+        SearchOptions(depth=0)
     with pytest.raises(InputError, match="Two data sets are called 'tiny'"):
         evaluate_retriever(retriever, [beir_folder, beir_folder], tmp_path / "out")
 
 
-def test_forced_score_function(retriever, beir_folder, tmp_path):
+def test_forced_similarity(retriever, beir_folder, tmp_path):
     report = evaluate_retriever(
-        retriever, [beir_folder], tmp_path / "out", name="m", options=SearchOptions(score="cosine", force_score=True)
+        retriever, [beir_folder], tmp_path / "out", name="m", options=SearchOptions(similarity="cosine", force=True)
     )
     assert "m (cosine)" in report
 

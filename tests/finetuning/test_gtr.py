@@ -132,7 +132,7 @@ def test_sentence_transformers_alone_gives_the_vectors_that_evaluation_used(fini
         np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-5)
 
 
-def test_evaluate_takes_the_result_and_knows_its_score_function(finished: Path, beir_folder: Path, tmp_path: Path):
+def test_evaluate_takes_the_result_and_knows_its_similarity(finished: Path, beir_folder: Path, tmp_path: Path):
     command = ["evaluate", str(finished), "--data", str(beir_folder), "--output-dir", str(tmp_path / "report")]
     assert main([*command, "--precision", "float32"]) == 0
     results = json.loads((tmp_path / "report" / "results.json").read_text())

@@ -152,9 +152,9 @@ def test_published_layout_holds_the_pretraining_checkpoint(checkpoint, tmp_path)
 
 
 def test_the_other_areas_take_an_export(checkpoint, tmp_path):
-    from hf_cocondenser.retrieval.retriever import load_retriever, score_function
+    from hf_cocondenser.retrieval.retriever import choose_similarity, load_retriever
 
-    assert score_function(load_retriever(save_retriever(checkpoint, tmp_path / "retriever"), device="cpu")) == "dot"
+    assert choose_similarity(load_retriever(save_retriever(checkpoint, tmp_path / "retriever"), device="cpu")) == "dot"
 
 
 class FullDisk(PreTrainedTokenizerFast):

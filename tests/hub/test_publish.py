@@ -27,15 +27,14 @@ def hub(monkeypatch):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys, caplog):
+def run(tmp_path, monkeypatch, capsys):
     """Runs a command in `tmp_path`; returns its status and its last line."""
     monkeypatch.chdir(tmp_path)
 
     def run(*argv: str) -> tuple[int, str]:
-        with caplog.at_level("INFO"):
-            status = main(list(argv))
-        lines = capsys.readouterr().err.splitlines()
-        return status, caplog.messages[-1] if status == 0 else lines[-1]
+        status = main(list(argv))
+        output = capsys.readouterr()
+        return status, (output.err if status else output.out).splitlines()[-1]
 
     return run
 

@@ -11,9 +11,9 @@ from datasets import Dataset
 from torch.nn.functional import normalize
 from transformers import BertConfig, BertModel, set_seed
 
+from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.documents import FEATURES
 from hf_cocondenser.data.prepare import prepare_spans
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.store import SpanStore
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
@@ -33,7 +33,7 @@ SOURCES = sorted((Path(__file__).parents[2] / "hf_cocondenser").rglob("*.py"))
 def prepare(folder: Path, rows: list[dict], vocabulary: int = 2000) -> SpanStore:
     tokenizer = train_wordpiece(("\n".join(row["passages"]) for row in rows), vocabulary)
     documents = Dataset.from_list([{"title": "", **row} for row in rows], features=FEATURES)
-    prepare_spans(documents, tokenizer, folder, SpanRecipe(target_tokens=24, min_tokens=4))
+    prepare_spans(documents, tokenizer, folder, SpanOptions(target_tokens=24, min_tokens=4))
     return SpanStore(folder)
 
 

@@ -20,9 +20,9 @@ from transformers import BertConfig
 
 from hf_cocondenser import CondenserConfig, CondenserForPreTraining
 from hf_cocondenser.cli.main import main
+from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.documents import FEATURES
 from hf_cocondenser.data.prepare import prepare_spans
-from hf_cocondenser.data.recipe import SpanRecipe
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
 from hf_cocondenser.pretraining.pretrain import pretrain
@@ -53,8 +53,8 @@ def spans(tmp_path_factory) -> Path:
     documents = Dataset.from_list(rows, features=FEATURES)
     tokenizer = train_wordpiece(("\n".join(row["passages"]) for row in rows), 500)
     folder = tmp_path_factory.mktemp("spans") / "spans"
-    recipe = SpanRecipe(target_tokens=24, min_tokens=4, evaluation=8)
-    prepare_spans(documents, tokenizer, folder, recipe)
+    options = SpanOptions(target_tokens=24, min_tokens=4, evaluation=8)
+    prepare_spans(documents, tokenizer, folder, options)
     return folder
 
 
@@ -310,7 +310,7 @@ def test_spans_of_another_vocabulary_are_refused(condenser, spans, tmp_path, cap
         [{"_id": str(i), "title": "", "passages": ["zebra 1 . okapi 2 . quagga 3 ."] * 9} for i in range(20)],
         features=FEATURES,
     )
-    prepare_spans(documents, other, tmp_path / "spans", SpanRecipe(target_tokens=8, min_tokens=2))
+    prepare_spans(documents, other, tmp_path / "spans", SpanOptions(target_tokens=8, min_tokens=2))
     command = ["pretrain", str(condenser), "--spans", str(tmp_path / "spans"), "--output-dir", str(tmp_path / "out")]
     assert "another vocabulary" in said(capsys, *command, "--max-length", "32")
 

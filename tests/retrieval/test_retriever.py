@@ -17,7 +17,7 @@ from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.hub.export import save_retriever
 from hf_cocondenser.retrieval.dense import DenseSearcher, dense_search
-from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever, score_function
+from hf_cocondenser.retrieval.retriever import choose_similarity, fingerprint, load_retriever
 
 
 def test_bare_and_pretraining_checkpoints_are_refused(tmp_path):
@@ -48,7 +48,7 @@ def test_a_shipped_checkpoint_is_the_retriever_that_its_export_is(tmp_path):
         load_retriever(name, device="cpu")
         for name in ("cocondenser-tiny", save_retriever("cocondenser-tiny", tmp_path / "exported"))
     )
-    assert fingerprint(shipped) == fingerprint(exported) and score_function(shipped) == score_function(exported)
+    assert fingerprint(shipped) == fingerprint(exported) and choose_similarity(shipped) == choose_similarity(exported)
     np.testing.assert_array_equal(shipped.encode(texts), exported.encode(texts))
 
 
@@ -59,16 +59,16 @@ def test_damaged_retriever(make_retriever):
         load_retriever(folder)
 
 
-def test_the_score_function_is_the_retrievers(make_retriever):
+def test_the_similarity_is_the_retrievers(make_retriever):
     dot, cosine = (load_retriever(make_retriever(similarity=name), device="cpu") for name in ("dot", "cosine"))
-    assert score_function(dot) == "dot" and score_function(cosine) == "cosine"
+    assert choose_similarity(dot) == "dot" and choose_similarity(cosine) == "cosine"
     with pytest.raises(InputError, match="made for 'dot' and 'cosine' was asked"):
-        score_function(dot, "cosine")
+        choose_similarity(dot, "cosine")
     with pytest.raises(InputError, match="made for 'cosine' and 'dot' was asked"):
-        score_function(cosine, "dot")
-    assert score_function(dot, "cosine", force=True) == "cosine"
+        choose_similarity(cosine, "dot")
+    assert choose_similarity(dot, "cosine", force=True) == "cosine"
     with pytest.raises(InputError, match="not known"):
-        score_function(dot, "maxsim")
+        choose_similarity(dot, "maxsim")
     corpus = {"a": "whales", "b": "whales sing and dive", "c": "bread"}
     run = DenseSearcher.build(dot, corpus, precision="float32").search({"q": "whales"}, 3)
     scores = dot.similarity(dot.encode_query("whales"), dot.encode_document(list(corpus.values())))[0].tolist()
@@ -77,13 +77,13 @@ def test_the_score_function_is_the_retrievers(make_retriever):
 
 def test_unit_vectors_make_dot_and_cosine_the_same(make_retriever):
     model = load_retriever(make_retriever(similarity="cosine", normalize=True), device="cpu")
-    assert score_function(model, "dot") == "dot"
+    assert choose_similarity(model, "dot") == "dot"
 
 
 def test_distances_are_refused(make_retriever):
     model = SentenceTransformer(str(make_retriever(similarity="euclidean")), device="cpu")
     with pytest.raises(InputError, match="compares by 'euclidean'"):
-        score_function(model)
+        choose_similarity(model)
 
 
 def test_minilm_on_scifact(shared_data):
@@ -101,7 +101,7 @@ def test_minilm_on_scifact(shared_data):
     qrels = {query: judged for query, judged in data.qrels.items() if judged.keys() <= corpus.keys()}
     queries = {query: data.queries[query] for query in qrels}
     model = load_retriever(Path(package.__file__).parent / "model", device="cpu")
-    assert score_function(model) == "cosine"
+    assert choose_similarity(model) == "cosine"
     exact, fast = (
         evaluate_run(qrels, dense_search(model, queries, corpus, 20, precision=p))[0] for p in ("float32", "auto")
     )
@@ -109,20 +109,20 @@ def test_minilm_on_scifact(shared_data):
     assert exact["nDCG@10"] > 0.9
 
 
-def test_a_retriever_that_does_not_say_its_score_function(make_retriever, capsys, tmp_path):
+def test_a_retriever_that_does_not_say_its_similarity(make_retriever, capsys, tmp_path):
     """As models of the years before sentence-transformers recorded it; it would take cosine for all of them."""
     folder = make_retriever(similarity="dot")
     settings = json.loads((folder / "config_sentence_transformers.json").read_text())
     del settings["similarity_fn_name"]
     (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
     model = load_retriever(folder, device="cpu")
-    with pytest.raises(InputError, match=r"does not say .* name it with --score-function"):
-        score_function(model)
-    assert score_function(model, "dot") == "dot" and score_function(model, "cosine") == "cosine"
+    with pytest.raises(InputError, match=r"does not say .* name it with --similarity"):
+        choose_similarity(model)
+    assert choose_similarity(model, "dot") == "dot" and choose_similarity(model, "cosine") == "cosine"
     (tmp_path / "docs.jsonl").write_text('{"_id": "w", "text": "whales sing"}\n')
     command = ["search", str(folder), "--corpus", str(tmp_path / "docs.jsonl"), "--query", "whales"]
-    assert main(command) == 2 and "--score-function" in capsys.readouterr().err
-    assert main([*command, "--score-function", "dot"]) == 0
+    assert main(command) == 2 and "--similarity" in capsys.readouterr().err
+    assert main([*command, "--similarity", "dot"]) == 0
     with pytest.raises(InputError, match=r"does not say .* --similarity"):
         load_starting_point(folder, tmp_path, FinetuneConfig(query_length=16, passage_length=16))
 

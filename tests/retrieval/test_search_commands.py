@@ -154,10 +154,10 @@ def test_evaluate(retriever, beir_folder, tmp_path, capsys):
         (["search", "{data}", "--corpus", "{data}", "--query", "x"], "not a retriever"),
         (["evaluate", "{model}", "--data", "nowhere", "--output-dir", "{out}"], "nowhere"),
         (
-            ["evaluate", "{model}", "--data", "{data}", "--output-dir", "{out}", "--score-function", "cosine"],
+            ["evaluate", "{model}", "--data", "{data}", "--output-dir", "{out}", "--similarity", "cosine"],
             "--force",
         ),
-        (["compare", "--data", "{data}"], "RUN is missing"),
+        (["compare", "--data", "{data}"], "RUNS is missing"),
         (["compare", "nowhere.trec", "--data", "{data}"], "not a run file"),
     ],
 )

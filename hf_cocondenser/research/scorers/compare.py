@@ -54,11 +54,11 @@ def compare_scorers(
     done again.
 
     Args:
-        checkpoint: an encoder checkpoint, a Condenser pre-training checkpoint or a sentence-transformers model.
-        data: a BEIR folder (or another source of judged collections) with training judgements.
-        output_dir: gets `models/`, `runs/`, `report/`, and the table as comparison.md and comparison.json.
+        checkpoint: plain encoder checkpoint, Condenser pre-training checkpoint or sentence-transformers model.
+        data: BEIR folder with judgements to train on (train) and to measure on (test).
+        output_dir: folder for models, runs, the report, and the table as comparison.md and comparison.json.
         config: training, scorers and what is ranked.
-        split: judgements to measure on; by default the data set's own, mostly test.
+        split: judgements to measure on (default: the data set's own, mostly test).
         overwrite: do again what was done with other inputs.
 
     Returns:
