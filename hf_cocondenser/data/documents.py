@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, Features, IterableDataset, List, Value
 from datasets.exceptions import DatasetGenerationError
 
-from hf_cocondenser.data.reading.columns import Columns
+from hf_cocondenser.data.reading.columns import DocumentColumns
 from hf_cocondenser.data.reading.documents import DocumentTables, read_documents
 from hf_cocondenser.data.reading.tables import Source
 from hf_cocondenser.errors import InputError
@@ -60,7 +60,7 @@ def load_documents(
     """
     if text_column and passages_column:
         raise InputError("Name a text column or a passages column, not both.")
-    columns = Columns(passages_column or text_column, title_column, id_column)
+    columns = DocumentColumns(passages_column or text_column, title_column, id_column)
 
     read = read_documents(source, columns, subset=subset, split=split, text_documents=text_documents)
     if streaming or isinstance(source, IterableDataset):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 GLUED = "\x00"  # marks a unit that no white space stands before
 
@@ -94,3 +95,18 @@ def may_begin_sentence(unit: str) -> bool:
     """Say whether a sentence may begin with the unit: a letter that is not lower case, or a digit, comes first."""
     text = unit.lstrip(GLUED).lstrip(_OPENERS)
     return text[:1].isalnum() and not text[0].islower()
+
+
+def first_sentence(text: str) -> tuple[str, str]:
+    """Return the first sentence, on one line, and the rest of the text; a text of one sentence has no rest."""
+    units = spaced_units(text)
+    at = 0
+    for unit, following in pairwise(units):
+        piece = unit.removeprefix(GLUED)
+        at = text.index(piece, at) + len(piece)
+        end = sentence_end(unit)
+        # Behind a full stop a small letter goes on with the sentence, unless the text has no capitals at its beginning.
+        plain = "." not in piece[-2:] or not may_begin_sentence(units[0])
+        if end == HARD_END or (end == SOFT_END and (plain or may_begin_sentence(following))):
+            return " ".join(text[:at].split()), text[at:].strip()
+    return " ".join(text.split()), ""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_cocondenser.data.reading.columns import Columns
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.measures import DEFAULT_MEASURES, check_measures
 from hf_cocondenser.evaluation.report import file_name, markdown, write_report
@@ -87,6 +88,7 @@ def evaluate_retriever(
     split: str | None = None,
     measures: Sequence[str] = DEFAULT_MEASURES,
     options: SearchOptions = SearchOptions(),
+    columns: Columns | None = None,
     cache_dir: str | Path | None = None,
     overwrite: bool = False,
 ) -> str | None:
@@ -102,6 +104,7 @@ def evaluate_retriever(
         split: judgements to use (default: each data set's own, mostly test).
         measures: nDCG@k, MRR@k, Recall@k, MAP, Success@k, P@k, Answer@k; the first is drawn.
         options: how to search.
+        columns: those of documents and queries that are named otherwise than usual.
         cache_dir: folder for embeddings: stopped encoding goes on there, processes share it.
         overwrite: replace the output folder.
 
@@ -128,7 +131,10 @@ def evaluate_retriever(
         similarity = choose_similarity(model, options.similarity, force=options.force)
         precision = resolve_precision(options.precision, model.device)
         name = f"{name} ({similarity})"
-        data_sets = [d if isinstance(d, RetrievalData) else load_retrieval_data(d, split or "auto") for d in data]
+        data_sets = [
+            d if isinstance(d, RetrievalData) else load_retrieval_data(d, split or "auto", columns=columns)
+            for d in data
+        ]
         require_distinct_names(data_sets)
         for data_set in data_sets:
             require_measurable(data_set, measures)

@@ -31,6 +31,14 @@ def relevant_documents(qrels: Qrels) -> Pool:
     return {query: documents for query, documents in found.items() if documents}
 
 
+def shared_relevant(queries: Mapping[str, str], relevant: Pool) -> Pool:
+    """The relevant documents of every query, with those of other queries of the same words."""
+    shared: dict[str, dict[str, None]] = {}
+    for query, documents in relevant.items():
+        shared.setdefault(same_text(queries[query]), {}).update(dict.fromkeys(documents))
+    return {query: list(shared[same_text(queries[query])]) for query in relevant}
+
+
 class TrainingSet(Dataset):
     """One item per query: its index, and the keys of a positive and `negatives` hard negatives.
 
@@ -67,6 +75,7 @@ class TrainingSet(Dataset):
         ids = [query for query in queries if relevant.get(query)]
         if not ids:
             raise InputError("No training query has a relevant document.")
+        relevant = shared_relevant(queries, {query: relevant[query] for query in ids})
         self.queries = [queries[query] for query in ids]
         self.passages: list[str] = []
         self._keys: dict[str, int] = {}

@@ -22,6 +22,7 @@ from hf_cocondenser.data.reading.names import (
     columns_of,
     first_usable,
     known_columns,
+    last_word,
     log_choice,
     named_column,
 )
@@ -33,7 +34,9 @@ from hf_cocondenser.errors import InputError
 logger = logging.getLogger(__name__)
 
 _NEGATIVE = re.compile(r"(hard)?neg(ative)?s?(passages?|documents?|docs|ctxs)?\d*")
-_NO_TEXT = re.compile(r".*(id|url|uri|link|date|time|language|lang|source|type|tags?|category|scores?)")
+_NO_TEXT = frozenset(
+    ["id", "ids", "key", "url", "uri", "link", "date", "time", "language", "lang", "source", "type", "tag", "tags", "category", "score", "scores"]
+)
 _SETS = ("set", "texts")
 _YES, _NO = ("1", "1.0", "true"), ("0", "0.0", "false")
 
@@ -160,7 +163,7 @@ def _only_ones_left(
         for column in left
         if column not in (query, positive)
         and canonical(column) not in known
-        and not _NO_TEXT.fullmatch(canonical(column))
+        and last_word(column) not in _NO_TEXT
         and any(is_prose(row.get(column)) for row in sample)
     ]
     if lacking and len(texts) == lacking:

@@ -70,9 +70,9 @@ def read_queries(source: Source, columns: Columns | None = None, *, require_ids:
     sample = table.sample()
     there = columns_of(sample)
     text = _choose_text(table, sample, there, columns.query_column)
-    id = choose_id(table, sample, there, columns.id_column, text, None, QUERY_IDS)
+    id = choose_id(table, sample, there, columns.query_id_column, text, None, QUERY_IDS, "--query-id-column")
     if id is None and require_ids:
-        raise InputError(f"'{table.name}' has no column of ids, only {', '.join(there)}; name it with --id-column.")
+        raise InputError(f"'{table.name}' has no column of ids, only {', '.join(there)}; name it (--query-id-column).")
     log_choice(table, sample[0], {"query": text, "id": id}, there)
     filled = False
     for number, (line, row) in enumerate(table.rows(), start=1):

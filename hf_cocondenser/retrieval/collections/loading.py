@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from hf_cocondenser.data.reading.columns import Columns
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collections import beir, dpr, msmarco
 from hf_cocondenser.retrieval.collections.catalogue import PREFIX, CatalogueDataset
@@ -21,7 +22,9 @@ Judgements = Iterable[tuple[str, str, int]]
 _Parts = tuple[Iterable[Document], Iterable[Query], Judgements | None]
 
 
-def load_retrieval_data(source: str | Path, split: str | None = "test", *, name: str | None = None) -> RetrievalData:
+def load_retrieval_data(
+    source: str | Path, split: str | None = "test", *, name: str | None = None, columns: Columns | None = None
+) -> RetrievalData:
     """Load a corpus, the queries of one split and their judgements.
 
     Args:
@@ -30,6 +33,7 @@ def load_retrieval_data(source: str | Path, split: str | None = "test", *, name:
         split: the judgements to use; `auto` takes the one that published figures of this data set are of; None loads
             all queries and no judgements. An id of ir_datasets may name its split itself; then that is the one there is.
         name: what to call it (the last part of `source` by default).
+        columns: those of a BEIR folder's documents and queries that the user names.
 
     Raises:
         InputError: the source or split is not there, or its files do not belong together, or an id of ir_datasets names
@@ -46,7 +50,7 @@ def load_retrieval_data(source: str | Path, split: str | None = "test", *, name:
     split = protocol.split if split == "auto" else split
     if protocol is DEFAULT:
         logger.info("%s is not a BEIR data set known by name: the default protocol is used.", name)
-    documents, queries, judgements = _parts(source, split)
+    documents, queries, judgements = _parts(source, split, columns)
     folder = Path(source)
     files = (beir.corpus_file(folder), beir.queries_file(folder)) if beir.is_beir_folder(folder) else None
     data = assemble(name, split, documents, queries, judgements, protocol, files)
@@ -68,14 +72,14 @@ def _catalogue_split(source: str | Path, parts: list[str], split: str | None) ->
     return own
 
 
-def _parts(source: str | Path, split: str | None) -> _Parts:
+def _parts(source: str | Path, split: str | None, columns: Columns | None) -> _Parts:
     if str(source).startswith(PREFIX):
         entry = CatalogueDataset(str(source).removeprefix(PREFIX))
         return entry.documents(), entry.queries(), entry.judgements() if split is not None else ()
     folder = Path(source)
     if beir.is_beir_folder(folder):
         judgements = beir.read_judgements(folder, split) if split is not None else ()
-        return beir.read_documents(folder), beir.read_queries(folder), judgements
+        return beir.read_documents(folder, columns), beir.read_queries(folder, columns), judgements
     if folder.is_dir() and msmarco.is_msmarco_folder(folder):
         queries = msmarco.read_queries(folder, split)
         return (
