@@ -81,8 +81,12 @@ def _of_folder(folder: Path) -> list[Path]:
     usable = [file for file in files if not _ABOUT.fullmatch(file.name) and not _OTHERS.match(file.name)]
     texts = [file for file in usable if kind_of(file) == TEXT]
     data = [file for file in usable if kind_of(file) not in (None, TEXT)]
-    if not texts and not data:
-        texts = [file for file in files if kind_of(file) == TEXT]
+    if (
+        not texts and not data
+    ):  # a file about others is a document where there is nothing else; so is one without a suffix
+        texts = [file for file in files if kind_of(file) == TEXT] or [
+            file for file in usable if kind_of(file) is None and _SAYS_NOTHING.fullmatch(file.suffix.lower())
+        ]
     taken = data if len(data) >= len(texts) else texts
     kinds = {str(kind_of(file)) for file in taken}
     if len(kinds) > 1:

@@ -35,7 +35,22 @@ logger = logging.getLogger(__name__)
 
 _NEGATIVE = re.compile(r"(hard)?neg(ative)?s?(passages?|documents?|docs|ctxs)?\d*")
 _NO_TEXT = frozenset(
-    ["id", "ids", "key", "url", "uri", "link", "date", "time", "language", "lang", "source", "type", "tag", "tags", "category", "score", "scores"]
+    (
+        "id",
+        "ids",
+        "key",
+        "url",
+        "uri",
+        "link",
+        "date",
+        "time",
+        "lang",
+        "language",
+        "source",
+        "type",
+        "tags",
+        "category",
+    )
 )
 _SETS = ("set", "texts")
 _YES, _NO = ("1", "1.0", "true"), ("0", "0.0", "false")
