@@ -1,4 +1,4 @@
-"""`python -m benchmarks.run NAME [options]`: run one benchmark, print it as JSON, and add it to a results file."""
+"""`python -m benchmarks.run NAME [options]`: run one benchmark and print it as JSON; `--log` adds it to the results log."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 import logging
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from benchmarks import data, measure, profile, step
+from benchmarks import data, log, measure, profile, step
 
 
 def main() -> None:
@@ -20,7 +19,7 @@ def main() -> None:
     parser.add_argument("--shape", default="6x384", choices=list(step.SHAPES))
     parser.add_argument("--documents", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--results", type=Path, help="JSON-lines file to add the result to")
+    parser.add_argument("--log", action="store_true", help="add the figures to the results log")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     where = measure.machine()
@@ -35,9 +34,10 @@ def main() -> None:
         "result": result,
     }
     sys.stdout.write(json.dumps(line, indent=2) + "\n")
-    if options.results:
-        with options.results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+    if options.log:
+        size = "" if options.name == "similarities" else f"/{options.shape}, {options.documents} documents"
+        told = ", ".join(f"{key} {value}" for key, value in where.items())
+        log.add(log.flat(result, options.name + size), command=line["command"], date=line["date"], machine=told)
 
 
 BENCHMARKS: dict[str, Any] = {

@@ -71,6 +71,11 @@ class CondenserConfig(PreTrainedConfig):
         """Entries of the vocabulary."""
         return self.backbone_config.vocab_size
 
+    @vocab_size.setter
+    def vocab_size(self, value: int) -> None:
+        """Set the backbone's, as `resize_token_embeddings` does."""
+        self.backbone_config.vocab_size = value
+
     @property
     def max_position_embeddings(self) -> int:
         """Longest input in tokens, special tokens included (RoBERTa-likes: two more than usable)."""

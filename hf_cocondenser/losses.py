@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from .errors import InputError
+
 TOKEN_BLOCK, WEIGHT_BLOCK = 256, 1024  # tokens whose logits exist at once; tokens a weight gradient is made from
 ACCELERATOR_LOGITS = 2**26  # at once where small blocks would wait for their kernels' launches: 128 MiB in bf16
 SPAN_ROWS, SPAN_COLUMNS = 1024, 4096
@@ -147,13 +149,16 @@ def sibling_index(document_ids: Tensor) -> Tensor:
     """For every span the position of the other span of its document, (spans,).
 
     Raises:
-        ValueError: an id does not stand on exactly two spans.
+        InputError: an id does not stand on exactly two spans.
     """
     order = document_ids.argsort(stable=True)
     ids = document_ids[order]
     first, second = ids[0::2], ids[1::2]
     if len(ids) % 2 or not torch.equal(first, second) or bool((first[1:] == first[:-1]).any()):
-        raise ValueError("Every document id must stand on exactly two spans of the global batch.")
+        raise InputError(
+            "The coCondenser loss needs two spans of every document: a document_id of this batch stands on another number "
+            "of spans. Draw pairs (SpanDataset(..., pairs=True)), and give documents of several data sets different ids."
+        )
     siblings = torch.empty_like(order)
     siblings[order[0::2]], siblings[order[1::2]] = order[1::2], order[0::2]
     return siblings
@@ -235,6 +240,18 @@ def _gather_sizes(length: int, device: torch.device) -> tuple[list[int], int]:
     return [int(size) for size in received], dist.get_rank()
 
 
+def gather_rows(own: Tensor) -> Tensor:
+    """The rows of all processes in the order of their ranks, (all rows, ...); the gradient flows into one's own.
+
+    Args:
+        own: this rank's rows; numbers may differ between ranks.
+    """
+    sizes, rank = _gather_sizes(len(own), own.device)
+    everyone = _gather_rows(own.detach(), sizes)
+    before = sum(sizes[:rank])
+    return torch.cat([everyone[:before], own, everyone[before + len(own) :]])
+
+
 def span_contrastive_loss(spans: Tensor, document_ids: Tensor, temperature: float = 1.0) -> SpanContrast:
     """The coCondenser loss over the spans of all ranks (arXiv 2108.05540, eq. 2).
 
@@ -244,7 +261,7 @@ def span_contrastive_loss(spans: Tensor, document_ids: Tensor, temperature: floa
         temperature: dot products are divided by it.
 
     Raises:
-        ValueError: a document id does not stand on exactly two spans of the global batch.
+        InputError: a document id does not stand on exactly two spans of the global batch.
     """
     sizes, rank = _gather_sizes(len(spans), spans.device)
     scaled = spans.to(torch.promote_types(spans.dtype, torch.float32)) / temperature**0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ def main(output: str, batch: str, options: str) -> None:
         attention_probs_dropout_prob=0.0,
     )
     model = CondenserForPreTraining(CondenserConfig(backbone)).double()
+    settings = json.loads(options)
+    kind = getattr(importlib.import_module("tests.pretraining.test_own_loss"), settings.pop("trainer", ""), None)
     args = CondenserTrainingArguments(
         output_dir=output,
         per_device_train_batch_size=int(batch),
@@ -45,9 +48,9 @@ def main(output: str, batch: str, options: str) -> None:
         temperature=5.0,
         disable_tqdm=True,
         chunk_tokens=40,
-        **json.loads(options),
+        **settings,
     )
-    trainer = CondenserTrainer(
+    trainer = (kind or CondenserTrainer)(
         model, args, train_dataset=ToySpans(24), eval_dataset=ToySpans(8), data_collator=collate
     )
     trainer.train()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from hf_cocondenser.data.masking import choose_tokens, replace_tokens
+from hf_cocondenser.data.tokenizer import load_tokenizer
 from hf_cocondenser.data.words import WordRule
 from hf_cocondenser.errors import InputError
 
@@ -22,7 +24,7 @@ class CondenserCollator:
     A mask is a function of its span's key alone: neither the batch, the worker nor a resume changes it.
 
     Args:
-        tokenizer: a fast tokenizer with [CLS], [SEP], [MASK] and padding tokens (by whatever names).
+        tokenizer: a fast tokenizer, or the name of one, with [CLS], [SEP], [MASK] and padding tokens (by whatever names).
         max_length: tokens of a row, the two special tokens included; longer spans lose their end.
         mlm_probability: the share of a span's tokens that is predicted.
         pad_to_multiple_of: round the rows' length up to a multiple of this.
@@ -33,12 +35,14 @@ class CondenserCollator:
 
     def __init__(
         self,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | str | Path,
         *,
-        max_length: int,
+        max_length: int = 128,
         mlm_probability: float = 0.15,
         pad_to_multiple_of: int | None = None,
     ) -> None:
+        if isinstance(tokenizer, str | Path):
+            tokenizer = load_tokenizer(tokenizer)
         self.cls_id, self.sep_id, self.mask_id, self.pad_id = _special_ids(tokenizer)
         if max_length < 3:
             raise InputError(f"max_length is {max_length}: a row needs at least 3 tokens.")

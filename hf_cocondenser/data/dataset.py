@@ -67,7 +67,8 @@ class SpanDataset(Dataset):
             raise InputError(f"The split is '{split}'; choose one of {', '.join(SPLITS)}.")
         self.manifest = read_manifest(folder)
         options = self.manifest["recipe"]
-        self.pairs, self.seed, self.epoch, self.room = pairs, seed, 0, max_length - 2
+        self.pairs, self.seed, self.epoch = pairs, seed, 0
+        self.max_length, self.room = max_length, max_length - 2
         most = min(target_tokens or options["target_tokens"], self.room)
         least = min(options["min_tokens"] if min_tokens is None else min_tokens, most)
         share = options["short_share"] if short_share is None else short_share

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, settings
 from hf_cocondenser.finetuning.negatives.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
 from hf_cocondenser.finetuning.negatives.cross_encoder_config import JUDGE_TRAINING
@@ -19,14 +21,16 @@ from hf_cocondenser.finetuning.negatives.train_cross_encoder import (
     require_classifiable,
     train_judge,
 )
-from hf_cocondenser.finetuning.retriever_start import load_starting_point, model_hash
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
 from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.dense import DenseSearcher
+from hf_cocondenser.retrieval.retriever import fingerprint
+from hf_cocondenser.utils.distributed import processes, wait_for_everyone
 from hf_cocondenser.utils.files import read_json, write_json
 from hf_cocondenser.utils.hashes import folder_hash, hash_texts
-from hf_cocondenser.utils.steps import processes, run_step
+from hf_cocondenser.utils.steps import run_step
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -37,6 +41,7 @@ NEGATIVES = "negatives.jsonl"
 BM25 = "bm25"  # the step
 POSITIVES = "positives.jsonl"
 QUERIES = "queries.json"
+HELD_OUT = "held_out.json"
 
 
 def bm25_step(
@@ -109,11 +114,11 @@ class FinetuningJob:
 
     def _start(self, which: str = "pretrained") -> SentenceTransformer:
         checkpoint = self.start if which == "pretrained" else self.steps / "round1" / RETRIEVER
-        return load_starting_point(checkpoint, self.steps, self.config)
+        return load_starting_point(checkpoint, self.config)
 
     def _judge_start(self) -> SentenceTransformer:
         start = self.mining.cross_encoder_start
-        return load_starting_point(start, self.steps / "judge", self.config) if start else self._start()
+        return load_starting_point(start, self.config) if start else self._start()
 
     def _train_judge(self, model: str) -> dict[str, Any]:
         """A cross-encoder, trained against passages that round 1's retriever finds."""
@@ -125,7 +130,7 @@ class FinetuningJob:
             if processes().is_main_process:
                 pool, counts = judge_pool(searcher, self.train, self.mining, self.config.seed)
                 write_pool(folder / NEGATIVES, pool)
-            processes().wait_for_everyone()
+            wait_for_everyone()
             pool = read_pool(folder / NEGATIVES)
             precision, seed = self.config.precision, self.config.seed
             judge, left_out = train_judge(
@@ -134,13 +139,17 @@ class FinetuningJob:
             if not processes().is_main_process:
                 return {}
             scores = load_cross_encoder(str(folder / MODEL))([(pair["query"], pair["passage"]) for pair in left_out])
-            report = judge_report(scores, left_out, self.mining)
-            logger.info("The cross-encoder on queries it has not seen: %s", report)
-            return {"counts": counts, "model_hash": model_hash(judge), **report}
+            write_json(folder / HELD_OUT, {"scores": scores.tolist(), "labels": [pair["label"] for pair in left_out]})
+            return {"counts": counts, "model_hash": fingerprint(judge)}
 
         own = {name: getattr(self.mining, name) for name in JUDGE_TRAINING if name != "cross_encoder_start"}
-        inputs = {**self.hashes, **own, "start": model_hash(encoder), "model": model, "seed": self.config.seed}
-        return self._step("cross_encoder", inputs, work, everywhere=True)
+        inputs = {**self.hashes, **own, "start": fingerprint(encoder), "model": model, "seed": self.config.seed}
+        manifest = self._step("cross_encoder", inputs, work, everywhere=True)
+        # The thresholds are no inputs of the training: they may change without it, and the report with them.
+        held_out = read_json(self.steps / "cross_encoder" / HELD_OUT, {"scores": list, "labels": list})
+        report = judge_report(np.array(held_out["scores"]), np.array(held_out["labels"]), self.mining)
+        logger.info("The cross-encoder on queries it has not seen: %s", report)
+        return {**manifest, "result": manifest["result"] | report}
 
     def _judge(self) -> PairScorer | None:
         name = self.steps / "cross_encoder" / MODEL if self.mining.trains_judge else self.mining.cross_encoder
@@ -212,7 +221,7 @@ class FinetuningJob:
         inputs = {
             **self.hashes,
             **settings(self.config, "rounds", "round2_start", "round2_negatives"),
-            "start": model_hash(model),
+            "start": fingerprint(model),
             "pools": {pool: folder_hash(self.steps / pool) for pool in pools},
             "dev": None if self.dev is None else data_hashes(self.dev),
             "processes": processes().num_processes,

@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from hf_cocondenser.backbones import is_t5
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config, is_fresh_t5
 from hf_cocondenser.retrieval.encode import resolve_precision
-from hf_cocondenser.utils.steps import processes
+from hf_cocondenser.utils.distributed import processes, training_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 logger = logging.getLogger(__name__)
 
-_T5_FAMILY = ("t5", "mt5", "umt5", "longt5")
 _SIZES = {  # of T5 1.0: layers, width, feed-forward, heads, width of a head
     "base": (12, 768, 3072, 12, 64),
     "large": (24, 1024, 4096, 16, 64),
@@ -127,7 +125,7 @@ def _saved_per_token(shape: Any, inner: int, gated: bool, length: int) -> float:
 
 
 def _computes_in_bfloat16(config: FinetuneConfig) -> bool:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     return config.precision == "float16" or resolve_precision(config.precision, device) == "bfloat16"
 
 
@@ -172,4 +170,4 @@ def _shape(checkpoint: str | Path, config: FinetuneConfig) -> PreTrainedConfig |
         found = AutoConfig.from_pretrained(str(checkpoint))
     except (OSError, ValueError):
         return None  # what cannot be read is told where it is loaded
-    return found if found.model_type in _T5_FAMILY else None
+    return found if is_t5(found) else None

@@ -116,17 +116,22 @@ class GradCache:
 
     def uncached_step(self, chunks: Sequence[Chunk], loss_of_vectors: LossOfVectors) -> Tensor:
         """The same step holding all graphs at once and back-propagating once: faster, if it fits."""
-        seeds = draw_seeds(len(chunks))
+        vectors, own_losses = self.forward_all(chunks, draw_seeds(len(chunks)))
+        loss = loss_of_vectors(vectors)
+        self.backward(torch.stack([loss, *own_losses]).sum())
+        return loss.detach()
+
+    def forward_all(self, chunks: Sequence[Chunk], seeds: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """The vectors of all chunks and the chunks' own losses, with one graph (without, where gradients are off)."""
         vectors, own_losses = [], []
         for chunk, seed in zip(chunks, seeds, strict=True):
             with seeded(seed, self.device):
                 chunk_vectors, own_loss = self.forward(chunk)
-            vectors.append(_in_full_precision(chunk_vectors))
+            chunk_vectors = _in_full_precision(chunk_vectors)
+            vectors.append(chunk_vectors if torch.is_grad_enabled() else chunk_vectors.clone())
             if own_loss is not None:
                 own_losses.append(own_loss)
-        loss = loss_of_vectors(torch.cat(vectors))
-        self.backward(torch.stack([loss, *own_losses]).sum())
-        return loss.detach()
+        return torch.cat(vectors), own_losses
 
 
 def _in_full_precision(vectors: Tensor) -> Tensor:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from hf_cocondenser.errors import InputError
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.files import read_json
+from hf_cocondenser.utils.records import FILES, file_hash
 from hf_cocondenser.utils.steps import MANIFEST
 
 _CHECKPOINT_FILES = (".json", ".safetensors", ".bin", ".model", ".txt")
 _RECORDS = (
+    FILES,
     "trainer_state.json",
     "training_args.bin",
     "run.json",
@@ -32,13 +38,16 @@ def hash_texts(pairs: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+def hash_weights(digest: Any, model: torch.nn.Module) -> None:
+    """Put names, types, shapes and values of all weights into a digest of hashlib.
+
+    An encoder's pooler is left out: no retriever uses it, and it may be a new random one whenever a file is loaded. (That
+    of a cross-encoder lies a level deeper, `model.bert.pooler`, and counts.)
+    """
+    for name, tensor in sorted(model.state_dict().items()):
+        if ".model.pooler." not in name:
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def folder_hash(folder: Path) -> str:
@@ -55,8 +64,8 @@ def checkpoint_hash(checkpoint: str | Path) -> str | None:
     folder = Path(checkpoint_path(checkpoint))
     if not folder.is_dir():
         return None
-    modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
-    folders = {folder, *(folder / module["path"] for module in modules)}
+    modules = read_modules(folder) if (folder / "modules.json").is_file() else []
+    folders = {folder, *(folder / module for module in modules)}
     files = sorted(
         file
         for place in folders
@@ -64,3 +73,18 @@ def checkpoint_hash(checkpoint: str | Path) -> str | None:
         if file.suffix in _CHECKPOINT_FILES and file.name not in _RECORDS and file.is_file()
     )
     return hash_texts((file.relative_to(folder).as_posix(), file_hash(file)) for file in files)
+
+
+def read_modules(folder: Path) -> list[str]:
+    """The folders of a sentence-transformers model's modules, as its `modules.json` names them.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    modules = read_json(folder / "modules.json", list)
+    paths: list[Any] = [module.get("path") if isinstance(module, dict) else None for module in modules]
+    if not all(isinstance(path, str) and (folder / path).resolve().is_relative_to(folder.resolve()) for path in paths):
+        raise InputError(
+            f"'{folder / 'modules.json'}' is damaged: it must list modules with their paths in the folder."
+        )
+    return paths

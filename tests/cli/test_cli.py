@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import os
-import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -357,19 +355,3 @@ def test_a_command_alone_says_what_it_needs(name, capsys):
     assert main([name]) == 2
     message = capsys.readouterr().err
     assert "required" in message or "missing" in message or "name " in message.lower(), message
-
-
-def documented_commands() -> list[str]:
-    root = PACKAGE.parent
-    texts = [path.read_text("utf-8") for path in (root / "README.md", *sorted(root.glob("examples/*/README.md")))]
-    lines = [line for text in texts for block in re.findall(r"```bash\n(.*?)```", text, re.S)
-             for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
-    lines = [re.sub(r"^(torchrun|accelerate launch) .*-m hf_cocondenser ", "hf-cocondenser ", line) for line in lines]
-    return sorted({line for line in lines if line.startswith("hf-cocondenser ")})
-
-
-@pytest.mark.parametrize("line", documented_commands())
-def test_what_is_documented_can_be_given(line, monkeypatch):
-    monkeypatch.chdir(PACKAGE.parent)  # where the examples' YAML files are named from
-    _, name, *argv = shlex.split(line, comments=True)
-    parse(name, importlib.import_module(f"hf_cocondenser.cli.{name}").COMMAND, argv)

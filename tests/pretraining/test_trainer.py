@@ -15,14 +15,21 @@ import torch
 from hf_cocondenser import CondenserConfig, CondenserForPreTraining, InputError
 from hf_cocondenser.losses import span_contrastive_loss
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments
-from hf_cocondenser.pretraining.trainer import CondenserTrainer, cut_batch
+from hf_cocondenser.pretraining.chunks import cut_batch
+from hf_cocondenser.pretraining.trainer import CondenserTrainer
 from tests.families import FAMILIES, random_batch
 from tests.launch import ROOT, torchrun
 from tests.toy_spans import ToySpans, collate
 
 
 def trainer_for(
-    tmp_path, dropout: float = 0.1, documents: int = 24, dtype=torch.float64, head: dict | None = None, **options
+    tmp_path,
+    kind=CondenserTrainer,
+    dropout: float = 0.1,
+    documents: int = 24,
+    dtype=torch.float64,
+    head: dict | None = None,
+    **options,
 ) -> CondenserTrainer:
     torch.manual_seed(0)
     backbone = copy.deepcopy(FAMILIES["bert"])
@@ -35,9 +42,7 @@ def trainer_for(
         "disable_tqdm": True, "chunk_tokens": 40,
     }  # fmt: skip
     args = CondenserTrainingArguments(**(settings | options))
-    return CondenserTrainer(
-        model, args, train_dataset=ToySpans(documents), eval_dataset=ToySpans(16), data_collator=collate
-    )
+    return kind(model, args, train_dataset=ToySpans(documents), eval_dataset=ToySpans(16), data_collator=collate)
 
 
 def weights(trainer: CondenserTrainer) -> dict[str, torch.Tensor]:
@@ -98,21 +103,36 @@ def test_bf16_trains_and_cached_stays_near_uncached(tmp_path):
     assert same(*runs, atol=2e-3) and not same(runs[0], weights(trainer_for(tmp_path, dtype=torch.float32)), atol=2e-3)
 
 
-def test_accumulation_averages_batches(tmp_path, caplog):
-    """Two accumulated batches of 8 move the weights by the mean of their two gradients."""
-    accumulated = trainer_for(tmp_path, dropout=0.0, max_steps=1, gradient_accumulation_steps=2, documents=16)
-    start = weights(accumulated)
-    accumulated.train()
-    moved = {k: weights(accumulated)[k] - start[k] for k in start}
-    total = {k: torch.zeros_like(v) for k, v in start.items()}
-    order = list(iter(accumulated.get_train_dataloader().batch_sampler))
-    for batch in order:
-        single = trainer_for(tmp_path, dropout=0.0, max_steps=1, documents=16)
-        single.train_dataset = torch.utils.data.Subset(single.train_dataset, batch)
-        single.train_dataset.set_epoch = lambda epoch: None
-        single.train()
-        total = {k: total[k] + (weights(single)[k] - start[k]) / 2 for k in total}
-    assert same(moved, total, atol=1e-10)
+@pytest.mark.parametrize("chunk_tokens", [40, 10_000])
+def test_accumulation_equals_one_larger_batch(tmp_path, chunk_tokens):
+    """The masked-token means run over all accumulated batches: 2 x 8 documents are a batch of 16, and 4 x 4."""
+    runs = []
+    for batch, steps in ((16, 1), (8, 2), (4, 4)):
+        trainer = trainer_for(
+            tmp_path, dropout=0.0, max_steps=1, documents=16, stage="condenser", chunk_tokens=chunk_tokens,
+            per_device_train_batch_size=batch, gradient_accumulation_steps=steps,
+        )  # fmt: skip
+        trainer.train()
+        runs.append((weights(trainer), trainer.state.log_history[0]))
+    for run, log in runs[1:]:
+        assert same(runs[0][0], run)
+        assert log["loss"] == pytest.approx(runs[0][1]["loss"], rel=1e-6)
+        assert log["head_mlm_loss"] == pytest.approx(runs[0][1]["head_mlm_loss"], rel=1e-6)
+
+
+def test_accumulation_averages_the_contrasts_of_its_batches(tmp_path):
+    """Each accumulated batch contrasts its own spans; masked tokens are averaged over all of them."""
+    trainer = trainer_for(tmp_path, dropout=0.0, max_steps=1, gradient_accumulation_steps=2, documents=16)
+    reference = copy.deepcopy(trainer.model)
+    trainer.train()
+    batches = [collate([ToySpans(16)[i] for i in rows]) for rows in trainer.get_train_dataloader().batch_sampler]
+    masked = sum((batch["labels"] != -100).sum() for batch in batches)
+    for batch in batches:
+        output = reference(batch["input_ids"], batch["attention_mask"], batch["labels"], num_items_in_batch=masked)
+        contrast = span_contrastive_loss(output.cls, batch["document_ids"], 5.0)
+        (output.loss + contrast.loss / 2).backward()
+    expected = {name: p - 0.05 * p.grad for name, p in reference.named_parameters()}
+    assert same(expected, dict(trainer.model.named_parameters()))
 
 
 def take_steps(output: Path, processes: int, batch: int, **options) -> tuple[dict, list]:

@@ -72,6 +72,7 @@ def open_pairs(
     positive_column: str | None = None,
     negative_column: str | None = None,
     buffer: int = 10_000,
+    count: bool = True,
 ) -> PairSource:
     """Open one source: a BEIR folder (its training judgements), whatever `read_pairs` reads, or a Hub id.
 
@@ -82,6 +83,7 @@ def open_pairs(
         text: `SOURCE` or `SOURCE:WEIGHT`.
         query_column, positive_column, negative_column: by default those of the usual names, or the two texts there are.
         buffer: pairs in the shuffling buffer; 0 keeps the order of the file.
+        count: count the pairs of a file without a weight, for which it is read to its end.
 
     Raises:
         InputError: the source cannot be read or its columns cannot be told.
@@ -101,7 +103,9 @@ def open_pairs(
     few = list(islice(read, buffer + 1)) if local else []
     if 0 < len(few) <= buffer:  # a small file is kept, which spares opening it again and again
         return PairSource(name, weight, len(few), partial(_drawn, few))
-    size = (sum(1 for _ in read) if local else size_on_hub(name)) if weight is None else None
+    size = None
+    if weight is None:
+        size = (sum(1 for _ in read) if count else None) if local else size_on_hub(name)
     return PairSource(name, weight, size, partial(_streamed, read, buffer))
 
 

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from hf_cocondenser.data.text import first_sentence
+from hf_cocondenser.data.text import HAN_OR_KANA, first_sentence
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.training_set import same_text
 from hf_cocondenser.retrieval.collections.collection import Document, Query, RetrievalData, assemble
 
 logger = logging.getLogger(__name__)
 
-_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_CJK = re.compile(HAN_OR_KANA)
 _SHORTEST_QUERY = 2
 _LONGEST_QUERY = 60  # words (or Chinese and Japanese characters)
 _SHORTEST_TEXT = 10

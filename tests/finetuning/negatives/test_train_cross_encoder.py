@@ -145,7 +145,7 @@ def test_a_trained_judge_tells_what_it_was_taught(backbone_folder: Path, beir_fo
         cross_encoder_epochs=12, cross_encoder_learning_rate=2e-3, cross_encoder_batch_size=16
     )
     config, _ = rocketqa_configs(dropout=0.0)
-    start = load_starting_point(backbone_folder, tmp_path, config)
+    start = load_starting_point(backbone_folder, config)
     _, left_out = train_judge(start, data, others, tmp_path, mining, precision="float32", seed=1)
     training, again = judge_examples(data, others, 1)
     assert again == left_out and not {pair["query"] for pair in left_out} & {pair["query"] for pair in training}
@@ -156,8 +156,8 @@ def test_a_trained_judge_tells_what_it_was_taught(backbone_folder: Path, beir_fo
 
 
 def test_the_report_on_pairs_it_has_not_seen():
-    examples = [{"label": 1.0}, {"label": 1.0}, {"label": 0.0}, {"label": 0.0}, {"label": 0.0}]
-    report = judge_report(np.array([0.95, 0.05, 0.01, 0.5, 0.02]), examples, MiningConfig())
+    labels = np.array([1.0, 1.0, 0.0, 0.0, 0.0])
+    report = judge_report(np.array([0.95, 0.05, 0.01, 0.5, 0.02]), labels, MiningConfig())
     assert report == {
         "held_out_pairs": 5,
         "negatives_kept": 0.6667,

@@ -1,0 +1,70 @@
+"""What mkdocs does to the pages: fills in the reference, and keeps links to the repository's other files readable."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import defaultdict
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import hf_cocondenser
+from hf_cocondenser.cli.main import main
+from hf_cocondenser.cli.usage import COMMANDS
+
+DOCS = Path(__file__).resolve().parent
+LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((\.\.?/[^)#]+)(#[^)]*)?\)")
+ROOMS = {
+    "pretraining": "Pre-training",
+    "data": "Documents, spans and batches",
+    "finetuning": "Fine-tuning and adaptation",
+    "retrieval": "Retrieval",
+    "evaluation": "Evaluation",
+    "hub": "Export and the Hub",
+    "research": "Research",
+}
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Fill in what is generated, then unlink what the site does not hold."""
+    for marker, generate in (("commands", commands), ("python", python)):
+        if f"<!-- generated: {marker} -->" in markdown:
+            markdown = markdown.replace(f"<!-- generated: {marker} -->", generate())
+    folder = (DOCS / page.file.src_path).parent
+    return LINK.sub(lambda link: _on_site(link, folder), markdown)
+
+
+def commands() -> str:
+    """`--help` of every command."""
+    sections = []
+    for name, summary in COMMANDS.items():
+        with redirect_stdout(io.StringIO()) as printed:
+            main([name, "--help"])
+        sections.append(
+            f"## {name}\n\n{summary[0].upper()}{summary[1:]}.\n\n```text\n{printed.getvalue().strip()}\n```"
+        )
+    return "\n\n".join(sections)
+
+
+def python() -> str:
+    """The docstring of every public name, by the room it comes from."""
+    names = defaultdict(list)
+    for name in hf_cocondenser.__all__:
+        module = getattr(hf_cocondenser, name).__module__.removeprefix("hf_cocondenser.")
+        names[module.split(".")[0] if "." in module else ""].append((name, module))
+    rooms = [(ROOMS[room], names[room]) for room in ROOMS if names[room]]
+    rooms.insert(0, ("The model", names[""]))
+    return "\n\n".join(
+        f"## {title}\n\n" + "\n\n".join(f"::: hf_cocondenser.{module}.{name}" for name, module in sorted(members))
+        for title, members in rooms
+    )
+
+
+def _on_site(link: re.Match[str], folder: Path) -> str:
+    """Text in the place of a link that leads out of `docs/`; the repository's own view keeps the link."""
+    target = (folder / link[2]).resolve()
+    if target.is_relative_to(DOCS):
+        return link[0]
+    path = target.relative_to(DOCS.parent).as_posix()
+    return f"{link[1]} (`{path}`)" if path not in link[1] else link[1]
