@@ -11,32 +11,13 @@ from torch.utils.data import Dataset, Sampler
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.tokens import TokenStore
-from hf_cocondenser.retrieval.runs import Qrels
+from hf_cocondenser.retrieval.words import same_text
 
 if TYPE_CHECKING:
     from datasets import Dataset as HubDataset
 
 Pool = dict[str, list[str]]
 """Query id -> document ids."""
-
-
-def same_text(text: str) -> str:
-    """What makes two texts equal: their words, whatever the case and the white space."""
-    return " ".join(text.casefold().split())
-
-
-def relevant_documents(qrels: Qrels) -> Pool:
-    """The documents judged above 0, per query; queries without one are left out."""
-    found = {query: [document for document, grade in judged.items() if grade > 0] for query, judged in qrels.items()}
-    return {query: documents for query, documents in found.items() if documents}
-
-
-def shared_relevant(queries: Mapping[str, str], relevant: Pool) -> Pool:
-    """The relevant documents of every query, with those of other queries of the same words."""
-    shared: dict[str, dict[str, None]] = {}
-    for query, documents in relevant.items():
-        shared.setdefault(same_text(queries[query]), {}).update(dict.fromkeys(documents))
-    return {query: list(shared[same_text(queries[query])]) for query in relevant}
 
 
 class TrainingSet(Dataset):
@@ -75,7 +56,6 @@ class TrainingSet(Dataset):
         ids = [query for query in queries if relevant.get(query)]
         if not ids:
             raise InputError("No training query has a relevant document.")
-        relevant = shared_relevant(queries, {query: relevant[query] for query in ids})
         self.queries = [queries[query] for query in ids]
         self.passages: list[str] = []
         self._keys: dict[str, int] = {}

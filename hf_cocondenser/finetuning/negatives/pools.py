@@ -13,8 +13,9 @@ import numpy as np
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import MiningConfig
-from hf_cocondenser.finetuning.training_set import Pool, same_text, shared_relevant
+from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.retrieval.runs import Run, ranked
+from hf_cocondenser.retrieval.words import same_text
 from hf_cocondenser.utils.files import write_text
 
 PairScorer = Callable[[Sequence[tuple[str, str]]], np.ndarray]
@@ -66,8 +67,8 @@ def choose_negatives(
     behind: dict[str, list[str]] = {}
     judged = depth if cross_encoder is None or config.denoise_depth is None else config.denoise_depth
     text_of = cache(lambda document: same_text(corpus[document]))  # the same documents come up for many queries
-    for query, documents in shared_relevant(queries, relevant).items():
-        own = set(documents)
+    for query in relevant:
+        own = set(relevant[query])
         texts = {text_of(document) for document in own} | {same_text(queries[query])}
         kept[query], behind[query] = [], []
         for rank, (document, score) in enumerate(ranked(run.get(query, {}), depth)):

@@ -15,7 +15,6 @@ import numpy as np
 from hf_cocondenser.data.reading.pairs import SourcePair, read_pairs
 from hf_cocondenser.data.reading.tables import size_on_hub
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.retrieval.collections.beir import is_beir_folder
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 
@@ -94,7 +93,7 @@ def open_pairs(
         data = load_retrieval_data(folder, "train")
         judged = [
             SourcePair(data.queries[query], [data.corpus[document]], [])
-            for query, documents in relevant_documents(data.qrels).items()
+            for query, documents in data.relevant().items()
             for document in documents
         ]
         return PairSource(name, weight, len(judged), partial(_drawn, judged))
