@@ -17,7 +17,7 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from hf_cocondenser.cli.flags import configurations, described, flags_of, parameter_types
+from hf_cocondenser.cli.flags import configurations, described, flag_type, flags_of, parameter_types
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.utils.options import own_fields
 
@@ -162,9 +162,7 @@ def make_parser(name: str, command: Command) -> _Parser:
     """The parser of a command, whose help is what `--help` shows."""
     target, many = command.target, False
     if target is not None:
-        many = isinstance(origin := get_origin(parameter_types(command.run)[target]), type) and issubclass(
-            origin, Sequence
-        )
+        many = get_origin(flag_type(parameter_types(command.run)[target])) is list
     shown = f"{target.upper()} {'... ' if many else ''}" if target else ""
     parser = _Parser(
         command,
