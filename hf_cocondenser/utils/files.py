@@ -88,6 +88,7 @@ def output_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         partial.mkdir()
         try:
             yield partial
+            require_new_folder(path, overwrite)  # somebody may have put something there without asking for the lock
             replace_folder(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -144,8 +145,10 @@ def read_json(path: Path, expect: Shape | None = None) -> Any:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"'{path}' does not exist.") from None
+    except IsADirectoryError:
+        raise InputError(f"'{path}' is a folder and must be a file.") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"'{path}' is not valid JSON ({error}).") from None
     if expect is not None and (missing := _misfit(value, expect)):
