@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.utils.locks import folder_lock, replace_folder, restore_replaced
+from hf_cocondenser.utils.locks import folder_lock, is_alive, replace_folder, restore_replaced
 
 
 def require_new_folder(
@@ -116,17 +116,6 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def is_alive(process: str) -> bool:
-    """Whether there is a process of this number; one that cannot be asked counts as alive."""
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError, OverflowError):
-        return True
-    return True
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -103,7 +103,7 @@ def test_a_kill_while_a_folder_is_replaced_keeps_the_old_one(tmp_path: Path, mon
         patched.setattr(files.shutil, "rmtree", lambda *a, **k: None)  # nobody cleans up after a kill
         with pytest.raises(KeyboardInterrupt):
             write("new")
-    locks.restore_replaced(tmp_path / "out")
+    locks.restore_replaced(tmp_path / "out", locked=True)  # this process is alive
     assert (tmp_path / "out" / "file").read_text() == "old"
     write("newest")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
