@@ -255,6 +255,7 @@ def test_gradient_checkpointing_gives_the_same_gradient(family):
         torch.testing.assert_close(parameter.grad, grads[name], rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_remote_code_loads_where_the_package_is_not_installed(tmp_path):
     """A process that cannot import hf_cocondenser loads all four Auto classes with trust_remote_code."""
     model = tiny()
