@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForPreTraining
 
+from hf_cocondenser.backbones import EncoderFamily, register_family
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserModel
+from hf_cocondenser.utils.lazy import submodules
 
 if TYPE_CHECKING:
     from hf_cocondenser.data.collator import CondenserCollator
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from hf_cocondenser.data.dataset import SpanDataset
     from hf_cocondenser.data.documents import load_documents
     from hf_cocondenser.data.prepare import prepare_spans
-    from hf_cocondenser.evaluation.evaluate import SearchOptions, compare_runs, evaluate_retriever
+    from hf_cocondenser.evaluation.compare import compare_runs
+    from hf_cocondenser.evaluation.evaluate import SearchOptions, evaluate_retriever
+    from hf_cocondenser.evaluation.evaluation import Evaluation
     from hf_cocondenser.finetuning.adapt import AdaptConfig, adapt
     from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
     from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from hf_cocondenser.pretraining.trainer import CondenserTrainer
     from hf_cocondenser.research.scorers.compare import compare_scorers
     from hf_cocondenser.research.scorers.config import ScorersConfig
+    from hf_cocondenser.retrieval.collections.collection import RetrievalData
     from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
     from hf_cocondenser.retrieval.search import search_corpus
     from hf_cocondenser.shipped import checkpoint_path
@@ -67,7 +72,9 @@ _LATER = {
     "pretrain": "pretraining.pretrain",
     "search_corpus": "retrieval.search",
     "SearchOptions": "evaluation.evaluate",
-    "compare_runs": "evaluation.evaluate",
+    "compare_runs": "evaluation.compare",
+    "Evaluation": "evaluation.evaluation",
+    "RetrievalData": "retrieval.collections.collection",
     "evaluate_retriever": "evaluation.evaluate",
     "load_retrieval_data": "retrieval.collections.loading",
     "compare_scorers": "research.scorers.compare",
@@ -86,11 +93,14 @@ __all__ = [
     "CondenserTrainer",
     "CondenserTrainingArguments",
     "DevelopmentConfig",
+    "EncoderFamily",
+    "Evaluation",
     "GradCache",
     "InputError",
     "MiningConfig",
     "ModelOptions",
     "PairsConfig",
+    "RetrievalData",
     "RetrieverTrainingArguments",
     "ScorersConfig",
     "SearchOptions",
@@ -108,12 +118,17 @@ __all__ = [
     "prepare_spans",
     "pretrain",
     "publish",
+    "register_family",
     "save_retriever",
     "search_corpus",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'hf_cocondenser' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"hf_cocondenser.{_LATER[name]}"), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(f"hf_cocondenser.{_LATER[name]}"), name)
+    return submodules("hf_cocondenser")(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -19,7 +19,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import ModelOutput, can_return_tuple, logging
 
 from .backbones import (
-    MLM_HEADS,
+    FAMILIES,
     build_condenser_head,
     build_masked_lm,
     last_block_at,
@@ -149,7 +149,7 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
 
     def _decoder(self) -> tuple[Tensor, Tensor | None]:
         """Weight (vocabulary, size) and bias (vocabulary,) that score the vocabulary."""
-        family = MLM_HEADS[self.config.backbone_config.model_type]
+        family = FAMILIES[self.config.backbone_config.model_type]
         return family.decoder(self.mlm_head, self.get_input_embeddings())
 
     def get_output_embeddings(self) -> nn.Module | None:
@@ -179,13 +179,13 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
 
     def masked_token_loss(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropies of masked tokens, hidden states (masked, hidden) and labels (masked,): sum, and each one's."""
-        family = MLM_HEADS[self.config.backbone_config.model_type]
+        family = FAMILIES[self.config.backbone_config.model_type]
         weight, bias = self._decoder()
         return linear_cross_entropy(family.transform(self.mlm_head, hidden), weight, bias, labels)
 
     def mlm_logits(self, hidden: Tensor) -> Tensor:
         """Scores of every vocabulary entry, (..., vocabulary), for hidden states (..., hidden)."""
-        family = MLM_HEADS[self.config.backbone_config.model_type]
+        family = FAMILIES[self.config.backbone_config.model_type]
         weight, bias = self._decoder()
         return nn.functional.linear(family.transform(self.mlm_head, hidden), weight, bias)
 

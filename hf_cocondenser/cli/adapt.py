@@ -7,6 +7,7 @@ from pathlib import Path
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.cli.finetune import Recipe
 from hf_cocondenser.data.documents import load_documents
+from hf_cocondenser.data.reading.columns import DocumentColumns
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.adapt import AdaptConfig, adapt
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
@@ -16,6 +17,7 @@ from hf_cocondenser.finetuning.recipes import recipe_settings
 
 def run(
     model: str,
+    columns: DocumentColumns,
     config: AdaptConfig,
     args: RetrieverTrainingArguments,
     mining: MiningConfig,
@@ -23,8 +25,6 @@ def run(
     development: DevelopmentConfig,
     *,
     documents: str | None = None,
-    text_column: str | None = None,
-    title_column: str | None = None,
     passages_column: str | None = None,
     recipe: Recipe | None = None,
     overwrite: bool = False,
@@ -34,16 +34,13 @@ def run(
     Args:
         model: Condenser checkpoint or other encoder checkpoint to start from.
         documents: JSON lines, Parquet, CSV, text, a folder of them, or a Hub data set.
-        text_column: column with the text; found by its name if usual.
-        title_column: column with the title; 'title' if there is one.
         passages_column: column with a list of passages, instead.
         recipe: a paper's settings as defaults of the fine-tuning (see finetune --help).
         overwrite: do steps again whose inputs changed.
     """
     if documents is None:
         raise InputError("the following arguments are required: --documents.")
-    columns = {"text_column": text_column, "title_column": title_column, "passages_column": passages_column}
-    rows = load_documents(documents, **columns)  # type: ignore[arg-type]
+    rows = load_documents(documents, **vars(columns), passages_column=passages_column)
     options, name = (config, args, mining, pairs, development), Path(documents).name
     adapt(model, rows, args.named_folder(), *options, name=name, overwrite=overwrite)  # type: ignore[arg-type]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from hf_cocondenser.cli.command import Command
+from hf_cocondenser.data.reading.columns import Columns, DocumentColumns
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
@@ -20,6 +21,7 @@ def run(
     mining: MiningConfig,
     pairs: PairsConfig,
     development: DevelopmentConfig,
+    columns: DocumentColumns,
     *,
     data: Sequence[str] = (),
     dev: str | None = None,
@@ -42,7 +44,16 @@ def run(
     if not data and pairs.stages != "pretrain":
         raise InputError("the following arguments are required: --data (or --stages pretrain, with --pairs).")
     options = (args, mining, pairs, development)
-    finetune(checkpoint, list(data) or None, args.named_folder(), *options, dev=dev, overwrite=overwrite)
+    query_column = pairs.query_column if data and not pairs.pairs else None
+    finetune(
+        checkpoint,
+        list(data) or None,
+        args.named_folder(),
+        *options,
+        dev=dev,
+        columns=Columns(**vars(columns), query_column=query_column),
+        overwrite=overwrite,
+    )
 
 
 COMMAND = Command(

@@ -10,15 +10,19 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 
 from safetensors import SafetensorError
 
 from hf_cocondenser.cli.usage import answer
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.utils.process_group import leave_process_group
+from hf_cocondenser.utils.locks import restore_replaced
+
+logger = logging.getLogger(__name__)
 
 # What safetensors and torch say, neither of them with an OSError.
 _NOT_WRITTEN = r"Error while serializing: I/O error|PytorchStreamWriter|inline_container"
+_NO_ANSWER = r"timed? ?out|timeout"
 _NO_MEMORY = r"out of memory|not enough memory|can't allocate memory"
 
 
@@ -39,11 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         command = importlib.import_module(f"hf_cocondenser.cli.{name}").COMMAND
         _quieten_libraries()
+        for argument in rest:  # any of them may name a folder
+            with suppress(ValueError, OSError):
+                restore_replaced(argument)
         execute(name, command, rest)
-    except InputError as error:
-        sys.stderr.write(f"hf-cocondenser {name}: error: {error}\n")
-        return 2
-    except OSError as error:  # a full disk, a missing right: the system's own sentence names the path
+    except (InputError, OSError) as error:  # a full disk, a missing right: the system's own sentence names the path
+        logger.debug("Where it happened:", exc_info=True)  # with HF_COCONDENSER_LOG=DEBUG
         sys.stderr.write(f"hf-cocondenser {name}: error: {error}\n")
         return 2
     except (SafetensorError, RuntimeError) as error:
@@ -56,6 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(
                 f"hf-cocondenser {name}: error: The memory is full; take smaller batches or shorter texts. ({message})\n"
             )
+        elif re.search(_NO_ANSWER, message, re.IGNORECASE) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            sys.stderr.write(
+                f"hf-cocondenser {name}: error: Another process of this job did not answer within the time limit: it hangs or"
+                f" was stopped. The limit is --ddp-timeout in pretrain, the environment variable HF_COCONDENSER_TIMEOUT"
+                f" elsewhere, both in seconds. ({message})\n"
+            )
         else:
             raise
         return 2
@@ -65,7 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # --help
         return int(stop.code or 0)
     finally:
-        leave_process_group()
+        if "torch.distributed" in sys.modules:
+            from hf_cocondenser.utils.distributed import leave_process_group
+
+            leave_process_group()
     return 0
 
 

@@ -35,7 +35,7 @@ def run(
         overwrite: do cells again whose inputs changed.
     """
     from hf_cocondenser.research.study.study import run_study
-    from hf_cocondenser.utils.steps import processes
+    from hf_cocondenser.utils.distributed import processes
 
     if data is None:
         raise InputError("the following arguments are required: --data.")

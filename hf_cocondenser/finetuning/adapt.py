@@ -24,9 +24,10 @@ from hf_cocondenser.finetuning.retriever_start import with_encoder
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
 from hf_cocondenser.pretraining.pretrain import pretrain
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.distributed import alone_in_its_folder, processes
 from hf_cocondenser.utils.hashes import checkpoint_hash, hash_texts
 from hf_cocondenser.utils.options import NonNegativeFloat, PositiveFloat, PositiveInt, check, option
-from hf_cocondenser.utils.steps import STEPS, make_steps, processes, run_step
+from hf_cocondenser.utils.steps import STEPS, make_steps, run_step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -64,6 +65,7 @@ class AdaptConfig:
         check(self)
 
 
+@alone_in_its_folder
 def adapt(
     start: Model,
     documents: str | Path | Dataset,
@@ -158,7 +160,7 @@ def _pretrained(
             report_to=args.report_to,
         )
         options = ModelOptions(dropout=args.dropout, max_length=config.pretrain_max_length)
-        trainer = pretrain(start, steps / "spans" / _SPANS, arguments, options, resume=True)
+        trainer = pretrain(start, steps / "spans" / _SPANS, arguments, options)
         if keeps_pooling and processes().is_main_process:
             with_encoder(checkpoint_path(start), folder / _CHECKPOINT, folder / _RETRIEVER)
         return {"steps": trainer.state.global_step}

@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.encode import resolve_precision
+from hf_cocondenser.utils.distributed import processes, training_device
 from hf_cocondenser.utils.options import (
     Bounds,
     NonNegativeInt,
@@ -21,7 +22,6 @@ from hf_cocondenser.utils.options import (
     check,
     option,
 )
-from hf_cocondenser.utils.steps import processes
 
 Length = Annotated[int, Bounds(at_least=3)]
 """Two special tokens and a token."""
@@ -78,9 +78,9 @@ class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
     query_length: Length = option(64, "longest query in tokens", group="model")
     passage_length: Length = option(256, "longest passage in tokens", group="model")
     dropout: ProperShare | None = option(None, "dropout in training (default: the checkpoint's own)", group="model")
-    pooling: Literal["cls", "mean"] | None = option(
+    pooling: Literal["cls", "mean", "lasttoken"] | None = option(
         None,
-        "pooling of a plain checkpoint (default: cls; mean over the tokens where there is no CLS token, as in T5)",
+        "pooling of a plain checkpoint (default: cls, mean where there is no CLS token (T5), lasttoken for a decoder)",
         group="model",
     )
     projection: PositiveInt | None = option(
@@ -148,11 +148,11 @@ class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
         self.eval_strategy = getattr(self.eval_strategy, "value", self.eval_strategy)  # transformers' own, of a copy
         check(self)
         processes()  # before transformers, whose processes would wait for each other half an hour at most
-        if not torch.accelerator.is_available():
+        if training_device().type == "cpu":
             self.use_cpu = True
         if self.bf16 is None:
-            device = None if self.use_cpu else torch.accelerator.current_accelerator()
-            self.bf16 = not self.fp16 and resolve_precision("auto", device or torch.device("cpu")) == "bfloat16"
+            device = torch.device("cpu") if self.use_cpu else training_device()
+            self.bf16 = not self.fp16 and resolve_precision("auto", device) == "bfloat16"
         if self.fp16 and self.use_cpu:
             raise InputError("float16 trains on a GPU only; leave fp16 out.")
         if self.untied and self.lora_rank:

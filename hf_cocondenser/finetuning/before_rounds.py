@@ -15,7 +15,8 @@ from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.retriever import fingerprint
-from hf_cocondenser.utils.steps import processes, run_step
+from hf_cocondenser.utils.distributed import processes
+from hf_cocondenser.utils.steps import run_step
 
 _ENCODER = "encoder"
 _PAIRS_FOR_FRESH = 100_000
@@ -72,7 +73,7 @@ def _fresh(
             documents, questions = list(train.corpus.values()), list(train.queries.values())
         else:
             first = list(islice(open_stream(pairs, args.seed)(), _PAIRS_FOR_FRESH))
-            documents, questions = [answer for _, answer in first], [question for question, _ in first]
+            documents, questions = [pair.positive for pair in first], [pair.query for pair in first]
         tokenizer = train_wordpiece(chain(documents, questions), args.vocabulary)
         make_fresh_t5(shape, tokenizer, documents, folder / _ENCODER, args)
         return {}

@@ -206,8 +206,15 @@ class PairsConfig:
     pairs_learning_rate: PositiveFloat | None = option(
         None, "peak learning rate on pairs (default: that of fine-tuning)", group="pairs"
     )
-    pairs_question: str | None = option(None, "column with the question; found by its name if usual", group="pairs")
-    pairs_answer: str | None = option(None, "column with the answer; found by its name if usual", group="pairs")
+    query_column: str | None = option(
+        None, "column of the pairs with the query; found by its name if usual", group="pairs"
+    )
+    positive_column: str | None = option(
+        None, "column with the passage that answers it; found by its name if usual", group="pairs"
+    )
+    negative_column: str | None = option(
+        None, "column with passages that do not; found by its name if usual", group="pairs"
+    )
     pairs_buffer: NonNegativeInt = option(
         10_000, "pairs in the buffer that shuffles a stream; with 0 they come in the order of the file", group="pairs"
     )

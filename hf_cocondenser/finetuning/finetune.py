@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_cocondenser.data.reading.columns import Columns
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
@@ -22,14 +23,16 @@ from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.hub.card import Result
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.distributed import alone_in_its_folder, processes, wait_for_everyone
 from hf_cocondenser.utils.files import absolute_if_there
 from hf_cocondenser.utils.loading import require_within_reach
-from hf_cocondenser.utils.steps import STEPS, make_steps, processes
+from hf_cocondenser.utils.steps import STEPS, make_steps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+@alone_in_its_folder
 def finetune(
     model: Model,
     data: str | Path | RetrievalData | Sequence[str | Path | RetrievalData] | None,
@@ -40,6 +43,7 @@ def finetune(
     development: DevelopmentConfig | None = None,
     *,
     dev: str | Path | RetrievalData | None = None,
+    columns: Columns | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     recipe: str | None = None,
     overwrite: bool = False,
@@ -63,6 +67,7 @@ def finetune(
         pairs: the stage on pairs, and which stages there are; or the sources of pairs alone.
         development: the queries held out, and what chooses the weights.
         dev: development queries and judgements; by default the data's development split, or held-out training queries.
+        columns: those of documents and queries that are named otherwise than usual.
         tokenizer: of a transformers model that is given as an object.
         recipe: `cocondenser`, `gtr` or `rocketqa`: a paper's settings, instead of the configurations.
         overwrite: do steps again whose inputs changed.
@@ -87,7 +92,7 @@ def finetune(
         log_estimates(checkpoint_path(model), args)
     train, held_out = None, None
     if data is not None:
-        train, held_out = read_training_data(data, dev, args, development)
+        train, held_out = read_training_data(data, dev, args, development, columns)
     output_dir = Path(output_dir)
     steps = output_dir / STEPS
     make_steps(output_dir, overwrite)
@@ -113,7 +118,7 @@ def finetune(
             named = f"{held_out.name} (development queries)"
             result = Result(named, manifest["result"]["dev"], queries=len(held_out.queries))
         publish(output_dir, steps / last / RETRIEVER, summary, result)
-    processes().wait_for_everyone()
+    wait_for_everyone()
     return summary
 
 

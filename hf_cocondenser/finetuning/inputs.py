@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
+from hf_cocondenser.data.reading.columns import Columns
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import DevelopmentConfig
 from hf_cocondenser.finetuning.dev import hold_out, sample_dev, sample_queries
-from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
-from hf_cocondenser.utils.steps import once
+from hf_cocondenser.utils.distributed import on_first
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -41,7 +41,7 @@ def written_model(model: Model, tokenizer: PreTrainedTokenizerBase | None, steps
         return model
     folder = steps / _GIVEN
     if isinstance(model, SentenceTransformer):
-        once(lambda: model.save_pretrained(str(folder), create_model_card=False))
+        on_first(lambda: model.save_pretrained(str(folder), create_model_card=False))
         return folder
     if not hasattr(model, "save_pretrained") or not hasattr(model, "config"):
         raise InputError(
@@ -54,7 +54,7 @@ def written_model(model: Model, tokenizer: PreTrainedTokenizerBase | None, steps
         model.save_pretrained(str(folder))
         tokenizer.save_pretrained(str(folder))
 
-    once(write)
+    on_first(write)
     return folder
 
 
@@ -63,6 +63,7 @@ def read_training_data(
     dev: Source | None,
     args: RetrieverTrainingArguments,
     development: DevelopmentConfig,
+    columns: Columns | None = None,
 ) -> tuple[RetrievalData, RetrievalData | None]:
     """Training queries, and development queries where they are wanted.
 
@@ -71,6 +72,7 @@ def read_training_data(
         dev: development queries; by default the data's own, or held-out training queries.
         args: whether the development set is measured.
         development: how many queries and documents.
+        columns: of documents and queries.
 
     Raises:
         InputError: a data set cannot be read, or has no relevant document.
@@ -79,18 +81,19 @@ def read_training_data(
     if not sources:
         raise InputError("There is no data to fine-tune on; name a data set.")
     parts = [
-        source if isinstance(source, RetrievalData) else load_retrieval_data(source, "train") for source in sources
+        source if isinstance(source, RetrievalData) else load_retrieval_data(source, "train", columns=columns)
+        for source in sources
     ]
     for part in parts:
-        if not relevant_documents(part.qrels):
+        if not part.relevant():
             raise InputError(f"No training query of '{part.name}' has a document judged above 0.")
     train = parts[0] if len(parts) == 1 else joined(parts)
     if not args.measures:
         return sample_queries(train, development.train_share, args.seed), None
     if dev is not None:
-        dev = dev if isinstance(dev, RetrievalData) else load_retrieval_data(dev, "dev")
+        dev = dev if isinstance(dev, RetrievalData) else load_retrieval_data(dev, "dev", columns=columns)
     else:
-        found = [dev_split(source, part) for source, part in zip(sources, parts, strict=True)]
+        found = [dev_split(source, part, columns) for source, part in zip(sources, parts, strict=True)]
         own = [part for part in found if part is not None]
         if len(own) == len(sources):
             dev = own[0] if len(own) == 1 else joined(own)
@@ -116,7 +119,9 @@ def joined(parts: Sequence[RetrievalData]) -> RetrievalData:
     return RetrievalData(named, parts[0].split, merged["corpus"], merged["queries"], merged["qrels"], merged["titles"])
 
 
-def dev_split(source: str | Path | RetrievalData, train: RetrievalData) -> RetrievalData | None:
+def dev_split(
+    source: str | Path | RetrievalData, train: RetrievalData, columns: Columns | None = None
+) -> RetrievalData | None:
     """The development queries of a BEIR folder, over the corpus of `train`, if it has any.
 
     A split that published figures are of (MS MARCO's is called dev) is a test split and is never looked at.
@@ -125,5 +130,5 @@ def dev_split(source: str | Path | RetrievalData, train: RetrievalData) -> Retri
         return None
     for split in ("dev", "validation"):
         if split != train.protocol.split and (Path(source) / "qrels" / f"{split}.tsv").is_file():
-            return replace(load_retrieval_data(source, split), corpus=train.corpus)
+            return replace(load_retrieval_data(source, split, columns=columns), corpus=train.corpus)
     return None

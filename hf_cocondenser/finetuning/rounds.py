@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import CROSS_ENCODER_TRAINING, DevelopmentConfig, MiningConfig, settings
 from hf_cocondenser.finetuning.negatives.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
@@ -21,13 +23,14 @@ from hf_cocondenser.finetuning.negatives.train_cross_encoder import (
 )
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
-from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.retriever import fingerprint
+from hf_cocondenser.utils.distributed import processes, wait_for_everyone
 from hf_cocondenser.utils.files import read_json, write_json
 from hf_cocondenser.utils.hashes import folder_hash, hash_texts
-from hf_cocondenser.utils.steps import processes, run_step
+from hf_cocondenser.utils.steps import run_step
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -38,6 +41,7 @@ NEGATIVES = "negatives.jsonl"
 BM25 = "bm25"  # the step
 POSITIVES = "positives.jsonl"
 QUERIES = "queries.json"
+HELD_OUT = "held_out.json"
 
 
 def bm25_step(
@@ -129,19 +133,23 @@ class FinetuningJob:
             if processes().is_main_process:
                 pool, counts = cross_encoder_pool(searcher, self.train, self.mining, self.args.seed)
                 write_pool(folder / NEGATIVES, pool)
-            processes().wait_for_everyone()
+            wait_for_everyone()
             pool = read_pool(folder / NEGATIVES)
             cross_encoder, left_out = train_cross_encoder(encoder, self.train, pool, folder, self.mining, self.args)
             if not processes().is_main_process:
                 return {}
             scores = load_cross_encoder(str(folder / MODEL))([(pair["query"], pair["passage"]) for pair in left_out])
-            report = cross_encoder_report(scores, left_out, self.mining)
-            logger.info("The cross-encoder on queries it has not seen: %s", report)
-            return {"counts": counts, "model_hash": fingerprint(cross_encoder), **report}
+            write_json(folder / HELD_OUT, {"scores": scores.tolist(), "labels": [pair["label"] for pair in left_out]})
+            return {"counts": counts, "model_hash": fingerprint(cross_encoder)}
 
         own = {name: getattr(self.mining, name) for name in CROSS_ENCODER_TRAINING if name != "cross_encoder_start"}
         inputs = {**self.hashes, **settings(self.args), **own, "start": fingerprint(encoder), "model": model}
-        return self._step("cross_encoder", inputs, work, everywhere=True)
+        manifest = self._step("cross_encoder", inputs, work, everywhere=True)
+        # The thresholds are no inputs of the training: they may change without it, and the report with them.
+        held_out = read_json(self.steps / "cross_encoder" / HELD_OUT, {"scores": list, "labels": list})
+        report = cross_encoder_report(np.array(held_out["scores"]), np.array(held_out["labels"]), self.mining)
+        logger.info("The cross-encoder on queries it has not seen: %s", report)
+        return {**manifest, "result": manifest["result"] | report}
 
     def _cross_encoder(self) -> PairScorer | None:
         name = self.steps / "cross_encoder" / MODEL if self.mining.trains_cross_encoder else self.mining.cross_encoder
@@ -205,9 +213,9 @@ class FinetuningJob:
 
     def _round(self, name: str, model: SentenceTransformer, pools: list[str]) -> dict[str, Any]:
         def work(folder: Path) -> dict[str, Any]:
-            queries, relevant = dict(self.train.queries), relevant_documents(self.train.qrels)
+            queries, relevant = dict(self.train.queries), self.train.relevant()
             if "labelled" in pools:
-                queries |= read_json(self.steps / "labelled" / QUERIES)
+                queries |= read_json(self.steps / "labelled" / QUERIES, dict)
                 relevant |= read_pool(self.steps / "labelled" / POSITIVES)
             training_set = TrainingSet(
                 queries,

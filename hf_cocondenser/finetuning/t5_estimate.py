@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hf_cocondenser.backbones import is_t5
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config, is_fresh_t5
-from hf_cocondenser.utils.steps import processes
+from hf_cocondenser.utils.distributed import processes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

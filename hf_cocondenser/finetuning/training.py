@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import broadcast_object_list
 from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
@@ -28,8 +27,9 @@ from hf_cocondenser.finetuning.training_set import TrainingCollator, TrainingSet
 from hf_cocondenser.hub.layout import save_portable
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.retriever import fingerprint, transformers_of
+from hf_cocondenser.utils.distributed import on_first
 from hf_cocondenser.utils.progress import fit_to_output
-from hf_cocondenser.utils.steps import processes
+from hf_cocondenser.utils.steps import SCRATCH
 from hf_cocondenser.utils.trainer_checkpoints import last_checkpoint
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ def train_round(
         TokenStore(model, training_set.passages, "document"),
     )
     evaluator = DevEvaluator(dev, dev_measure) if dev is not None and args.measures else None
-    arguments = round_arguments(args, folder / "training", len(training_set), evaluator)
+    arguments = round_arguments(args, folder / SCRATCH, len(training_set), evaluator)
     logger.info(
         "%s training queries, %s distinct passages, temperature %g.",
         f"{len(training_set):,}",
         f"{len(training_set.passages):,}",
         temperature,
     )
-    checkpoint = last_checkpoint(folder / "training")
+    checkpoint = last_checkpoint(folder / SCRATCH, with_best=arguments.load_best_model_at_end)
     arguments.eval_on_start = evaluator is not None and checkpoint is None
     trainer = RetrieverTrainer(model, arguments, training_set, collator, loss, evaluator, optimizer(args))
     if schedule is not None:
@@ -107,12 +107,11 @@ def train_round(
 
 
 def save_trained(model: SentenceTransformer, folder: Path, args: RetrieverTrainingArguments) -> str:
-    """Write the retriever and the log, take the trainer's files away; returns the hash of the weights."""
+    """Write the retriever and the log; returns the hash of the weights."""
     if args.lora_rank:
         merge_lora(model)
     save_portable(model, folder / RETRIEVER)
-    shutil.copyfile(folder / "training" / "log.jsonl", folder / "log.jsonl")
-    shutil.rmtree(folder / "training")
+    shutil.copyfile(folder / SCRATCH / "log.jsonl", folder / "log.jsonl")
     return fingerprint(model)
 
 
@@ -152,9 +151,7 @@ def same_everywhere(args: RetrieverTrainingArguments, measure: Callable[[], floa
     """The temperature: the one that is given, or the one measured by the first process."""
     if args.temperature is not None:
         return args.temperature
-    measured = [measure()]
-    processes()  # rounding differs from device to device; the temperature must not
-    return broadcast_object_list(measured)[0]
+    return on_first(measure)  # rounding differs from device to device; the temperature must not
 
 
 def _chosen(trainer: RetrieverTrainer, evaluator: DevEvaluator | None) -> dict[str, Any]:

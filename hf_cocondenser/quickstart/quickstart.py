@@ -23,6 +23,7 @@ from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.hub.export import save_retriever
+from hf_cocondenser.pretraining.arguments import PretrainingStage
 from hf_cocondenser.pretraining.run import require_seed
 from hf_cocondenser.quickstart.collection import build_collection
 from hf_cocondenser.quickstart.report import (
@@ -44,6 +45,7 @@ from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import Run, write_run
+from hf_cocondenser.utils.distributed import alone_in_its_folder, training_device
 from hf_cocondenser.utils.files import require_new_folder, write_json, write_text
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ DEMO = {
 }
 
 
+@alone_in_its_folder
 def run_quickstart(
     output_dir: str | Path,
     *,
@@ -251,7 +254,8 @@ class Quickstart:
         return start
 
     def _pretrain(self, start: str | Path, seconds: float) -> str | Path:
-        shares = {"condenser": self.settings.condenser_share, "cocondenser": 1 - self.settings.condenser_share}
+        first = self.settings.condenser_share
+        shares: dict[PretrainingStage, float] = {"condenser": first, "cocondenser": 1 - first}
         for stage, share in shares.items():
             if share:
                 spans, target, limit = self.folder / "spans", self.folder / stage, max(share * seconds, 1.0)
@@ -292,7 +296,9 @@ class Quickstart:
             "trainings": {name: run.summary() for name, run in (self.stages | self.finetunings).items()},
             "settings": asdict(self.settings),
             "seed": self.seed,
-            "device": "cuda" if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads",
+            "device": f"cpu, {torch.get_num_threads()} threads"
+            if training_device().type == "cpu"
+            else training_device().type,
             "seconds": round(time.perf_counter() - self.started, 1),
         }
         write_json(self.folder / "results.json", record)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import MiningConfig
 from hf_cocondenser.finetuning.negatives.mining import bm25_pool, mined_pool
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
-from hf_cocondenser.finetuning.training_set import Pool, TrainingSet, relevant_documents
-from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
+from hf_cocondenser.finetuning.training_set import Pool, TrainingSet
+from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions, PretrainingStage
 from hf_cocondenser.pretraining.pretrain import pretrain
 from hf_cocondenser.quickstart.schedule import ENDLESS, TimedSchedule
 from hf_cocondenser.quickstart.settings import Settings
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.encode import resolve_precision
+from hf_cocondenser.utils.distributed import training_device
+from hf_cocondenser.utils.steps import SCRATCH
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -53,7 +54,7 @@ class Training:
 
 
 def pretrain_stage(
-    stage: str,
+    stage: PretrainingStage,
     start: str | Path,
     spans: Path,
     output_dir: Path,
@@ -67,8 +68,8 @@ def pretrain_stage(
 
     `fresh`: the encoder began with random weights, so its dot products must be scaled.
     """
-    on_cpu = not torch.cuda.is_available()
-    device = torch.device("cpu" if on_cpu else "cuda")
+    device = training_device()
+    on_cpu = device.type == "cpu"
     args = CondenserTrainingArguments(
         output_dir=str(output_dir),
         stage=stage,
@@ -131,11 +132,12 @@ class Finetuning:
         """
         output_dir.mkdir(parents=True)
         pools = [self.bm25] if mined is None else [self.bm25, mined]
-        relevant = relevant_documents(self.data.qrels)
+        relevant = self.data.relevant()
         training_set = TrainingSet(
             self.data.queries, self.data.corpus, relevant, pools, self.args.negatives_per_query, self.args.seed
         )
         model = load_starting_point(start, self.args)
         with TimedSchedule(name, seconds, steps) as schedule:
             train_round(model, training_set, None, output_dir, self.args, schedule=schedule)
+        shutil.rmtree(output_dir / SCRATCH)
         return Training(output_dir / RETRIEVER, schedule.steps, schedule.used, schedule.log), model

@@ -20,6 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.records import warn_of_changed_weights
 
 _LOADING_ERRORS = (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, SafetensorError)
 _CLASSIFIER = "ForSequenceClassification"
@@ -47,6 +48,7 @@ def load_whole(
     Raises:
         InputError: nothing of that name is within reach, or it cannot be loaded, or weights or words are missing.
     """
+    warn_of_changed_weights(name)
     with loading(what, name), _all_weights(what, name, re.compile(may_be_new)):
         model = make(str(name), **options)
     modules: Iterable[Any] = model.modules() if hasattr(model, "modules") else ()
@@ -66,6 +68,9 @@ def _all_weights(what: str, name: str | Path, may_be_new: re.Pattern[str]) -> It
 
     def checked(cls: type[PreTrainedModel], *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
         model, info = original.__func__(cls, *args, output_loading_info=True, **kwargs)
+        for adapter in getattr(model, "peft_config", {}).values():  # what is told is of the adapter, not of its base
+            base = original.__func__(cls, adapter.base_model_name_or_path, output_loading_info=True)[1]
+            info["missing_keys"] = {*info["missing_keys"], *base["missing_keys"]}
         if missing := sorted(key for key in info["missing_keys"] if not may_be_new.match(key)):
             raise InputError(
                 f"{what} '{name}' lacks {len(missing)} of its weights ({missing[0]}, ...), and random ones in their place "
@@ -118,7 +123,7 @@ def loading(what: str, name: str | Path) -> Iterator[None]:
         reason = one_line(error)
         if isinstance(error, SafetensorError):
             reason = f"its weights are damaged ({reason})"
-        elif type(error) is Exception or "instantiate the backend tokenizer" in str(error):
+        elif type(error) is Exception or "instantiate" in str(error):
             reason = f"the files of its tokenizer (tokenizer.json) are missing or damaged ({reason[:200]})"
         elif "ignore_mismatched_sizes" in str(error):
             reason = "its weights do not have the sizes that its config.json names"

@@ -26,11 +26,13 @@ from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.inputs import dev_split
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import round_arguments, train_round
-from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import dense_search
 from tests.launch import torchrun
+
+pytestmark = pytest.mark.slow
 
 CONFIG = {
     "max_steps": 24,
@@ -307,12 +309,13 @@ def test_bfloat16_reaches_the_second_pass_of_the_gradient_cache(
             seen.append((output.dtype, torch.is_grad_enabled()))
 
     model[0].auto_model.encoder.layer[0].attention.self.query.register_forward_hook(look)
-    training_set = TrainingSet(data.queries, data.corpus, relevant_documents(data.qrels))
+    training_set = TrainingSet(data.queries, data.corpus, data.relevant())
     train_round(model, training_set, None, tmp_path / "round", config)
     assert {grad for _, grad in seen} == {True, False}
     assert {dtype for dtype, _ in seen} == {torch.bfloat16}
 
 
+@pytest.mark.distributed
 def test_two_processes_leave_a_folder_of_others_alone(backbone_folder: Path, collection: Path, tmp_path: Path):
     (tmp_path / "notes.txt").write_text("mine")
     command = ["finetune", str(backbone_folder), "--data", str(collection), "--output-dir", str(tmp_path)]
@@ -322,6 +325,7 @@ def test_two_processes_leave_a_folder_of_others_alone(backbone_folder: Path, col
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.distributed
 def test_two_processes_train_as_one(backbone_folder: Path, collection: Path, tmp_path: Path):
     """Two processes of 8 queries each are one of 16: cross-device negatives, shared order, averaged gradients."""
     options = ["--max-steps", "3", "--no-bf16", "--dropout", "0", "--eval-steps", "1", "--rounds", "1"]

@@ -40,6 +40,8 @@ def gtr(**options) -> RetrieverTrainingArguments:
     return finetune_options("gtr", **options).args
 
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "projection": 24,
     "per_device_train_batch_size": 16,
@@ -188,6 +190,7 @@ def by_hand(model: SentenceTransformer, text: str) -> np.ndarray:
         return (vector / vector.norm()).numpy()
 
 
+@pytest.mark.distributed
 def test_two_processes_equal_one(t5_folder: Path, tmp_path: Path):
     """The recipe's loss over a global batch of 8: 2 gloo processes of 4 equal 1 of 8, with and without negatives."""
     load_starting_point(t5_folder, gtr(**SMALL)).double().save_pretrained(str(tmp_path / "model"))

@@ -6,10 +6,8 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -24,10 +22,11 @@ from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.documents import FEATURES
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
+from hf_cocondenser.errors import InputError
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
 from hf_cocondenser.pretraining.pretrain import pretrain
 from hf_cocondenser.pretraining.record import scale_like
-from tests.launch import ROOT, torchrun
+from tests.launch import ROOT, kill_when, torchrun
 
 SHORT = [
     "--use-cpu",
@@ -84,8 +83,9 @@ def test_both_stages_by_the_command(condenser, spans, tmp_path, capfd, caplog):
     assert (output / "tokenizer.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(spans, tmp_path):
-    """kill -9 between checkpoints, the same command with --resume: bit-equal to a run that was left alone."""
+    """kill -9 between checkpoints, the same command again: bit-equal to a run that was left alone."""
     options = ["--spans", str(spans), "--max-length", "32", "--temperature", "8", "--use-cpu", "--max-steps", "40",
                "--per-device-train-batch-size", "8", "--save-steps", "5", "--logging-steps", "5"]  # fmt: skip
     start = ["bert:2x64", "--dropout", "0.1"]
@@ -104,14 +104,9 @@ def test_a_killed_run_resumes_to_the_same_weights(spans, tmp_path):
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.time() + 120
-    while not (tmp_path / "killed" / "checkpoint-10" / "trainer_state.json").is_file() and time.time() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = subprocess.run(
-        [*command, "--resume"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200
-    )
+    kill_when(process, (tmp_path / "killed" / "checkpoint-10" / "trainer_state.json").is_file)
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]
     one = CondenserForPreTraining.from_pretrained(tmp_path / "through").state_dict()
     other = CondenserForPreTraining.from_pretrained(tmp_path / "killed").state_dict()
@@ -134,7 +129,7 @@ def test_a_finished_run_is_left_as_it_is(spans, tmp_path, caplog, length):
     assert main(command) == 0
     kept = [output / name for name in ("model.safetensors", "pretraining.json", "trainer_state.json")]
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in kept]
-    assert main([*command, "--resume"]) == 0
+    assert main(command) == 0
     assert f"The run in '{output}' is finished: " in caplog.text
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in kept] == before
 
@@ -157,13 +152,15 @@ def test_a_run_killed_before_its_record_gets_it(spans, tmp_path):
     tokens = json.loads((output / "pretraining.json").read_text())["tokens"]
     for name in ("model.safetensors", "pretraining.json", "trainer_state.json"):
         (output / name).unlink()
-    again = pretrain(start, spans, args, options, resume=True)
+    again = pretrain(start, spans, args, options)
     record = json.loads((output / "pretraining.json").read_text())
     assert (output / "model.safetensors").read_bytes() == weights
     assert (record["steps"], record["tokens"]) == (again.state.global_step, again.tokens_seen) == (3, tokens)
     one, other = trained.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
     more = dataclasses.replace(args, max_steps=5)
+    with pytest.raises(InputError, match=r"max_steps \(3, now 5\); go on with the same, add --resume"):
+        pretrain(start, spans, more, options)
     assert pretrain(start, spans, more, options, resume=True).state.global_step == 5
 
 
@@ -234,6 +231,8 @@ def test_what_is_given_goes_before_how_the_cocondenser_was_trained(tmp_path, giv
     assert (fresh.temperature, fresh.normalize) == (1.0, False)
 
 
+@pytest.mark.distributed
+@pytest.mark.slow
 def test_torchrun_trains_and_ends_cleanly(spans, tmp_path):
     output = tmp_path / "two"
     command = ["pretrain", *SMALL, "--spans", str(spans), "--output-dir", str(output), *SHORT]
@@ -258,7 +257,7 @@ def test_bad_input_is_one_sentence(spans, condenser, tmp_path, capsys):
     assert "is not a span folder" in said(capsys, "pretrain", "bert:2x64", "--spans", str(tmp_path), *out)
     assert "cannot be loaded" in said(capsys, "pretrain", str(tmp_path / "nowhere"), *with_spans)
     assert "from 1 to 1" in said(capsys, "pretrain", "bert:2x64", "--skip-from", "2", *with_spans)
-    assert "stage is 'x'" in said(capsys, "pretrain", "bert:2x64", "--stage", "x", *with_spans)
+    assert "--stage: invalid choice: 'x'" in said(capsys, "pretrain", "bert:2x64", "--stage", "x", *with_spans)
     assert "takes at most 512" in said(capsys, "pretrain", "bert:2x64", "--max-length", "513", *with_spans)
     many = ["--per-device-train-batch-size", "5000"]
     assert "fewer than one global batch of 5000" in said(capsys, "pretrain", "bert:2x64", *many, *with_spans)
@@ -266,11 +265,11 @@ def test_bad_input_is_one_sentence(spans, condenser, tmp_path, capsys):
     assert "no negatives" in said(capsys, "pretrain", "bert:2x64", *one, *with_spans)
     assert "for ever" in said(capsys, "pretrain", "bert:2x64", "--dataloader-persistent-workers", *with_spans)
     for seed in ("-1", "5000000000"):
-        words = f"seed is {seed}; it must lie between 0 and 2**32 - 1"
+        words = f"seed is {seed}; it must be at least 0 and below 4,294,967,296"
         assert words in said(capsys, "pretrain", "bert:2x64", "--seed", seed, *with_spans)
     assert not (tmp_path / "out").exists()
     existing = ["--spans", str(spans), "--output-dir", str(condenser), "--use-cpu"]
-    assert "already exists" in said(capsys, "pretrain", "bert:2x64", *existing)
+    assert "has another stage" in said(capsys, "pretrain", "bert:2x64", *existing)
 
 
 def test_a_corrupt_checkpoint_is_one_sentence(condenser, spans, tmp_path, capsys):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +14,15 @@ import torch
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import CrossEncoderConfig, MiningConfig
-from hf_cocondenser.finetuning.training_set import Pool, relevant_documents
+from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.retriever import transformers_of
-from hf_cocondenser.utils.distributed import local_device
+from hf_cocondenser.utils.distributed import local_device, on_first, processes
 from hf_cocondenser.utils.files import write_text
 from hf_cocondenser.utils.loading import load_whole
 from hf_cocondenser.utils.progress import fit_to_output
-from hf_cocondenser.utils.steps import processes
+from hf_cocondenser.utils.steps import SCRATCH
+from hf_cocondenser.utils.trainer_checkpoints import RecordCheckpoints, last_checkpoint
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -73,14 +72,12 @@ def train_cross_encoder(
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
     training, left_out = labelled_pairs(data, pool, args.seed)
-    with processes().main_process_first():
-        if processes().is_main_process:
-            _write_encoder(start, folder / "start")
+    on_first(lambda: _write_encoder(start, folder / SCRATCH / "start"))
     torch.manual_seed(args.seed)
     model = load_whole(
         CrossEncoder,
         "The cross-encoder's start",
-        folder / "start",
+        folder / SCRATCH / "start",
         may_be_new=_HEAD,
         num_labels=1,
         max_length=config.cross_encoder_length,
@@ -91,13 +88,15 @@ def train_cross_encoder(
     arguments = CrossEncoderTrainingArguments(
         **{name: value for name, value in args.to_dict().items() if name in shared}
         | {
-            "output_dir": str(folder / "training"),
+            "output_dir": str(folder / SCRATCH),
             "num_train_epochs": config.cross_encoder_epochs,
             "max_steps": -1,
             "per_device_train_batch_size": config.cross_encoder_batch_size,
             "learning_rate": config.cross_encoder_learning_rate,
             "eval_strategy": "no",
-            "save_strategy": "no",
+            "save_strategy": "steps",
+            "save_steps": 0.1,
+            "save_total_limit": 1,
             "data_seed": args.seed,
         }
     )
@@ -105,13 +104,12 @@ def train_cross_encoder(
     trainer = CrossEncoderTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_list(training), loss=BinaryCrossEntropyLoss(model)
     )
+    trainer.add_callback(RecordCheckpoints())
     fit_to_output(trainer)
-    trainer.train()
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder / SCRATCH))
     if processes().is_main_process:
         model.save_pretrained(str(folder / MODEL), create_model_card=False)
         write_text(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in trainer.state.log_history))
-        for name in ("start", "training"):
-            shutil.rmtree(folder / name, ignore_errors=True)
     return model, left_out
 
 
@@ -121,7 +119,7 @@ def labelled_pairs(data: RetrievalData, pool: Pool, seed: int) -> tuple[list[Exa
     Raises:
         InputError: there are fewer than two queries with positives and negatives.
     """
-    relevant = relevant_documents(data.qrels)
+    relevant = data.relevant()
     queries = [query for query in relevant if pool.get(query)]
     if len(queries) < 2:
         raise InputError(
@@ -138,23 +136,21 @@ def labelled_pairs(data: RetrievalData, pool: Pool, seed: int) -> tuple[list[Exa
     return parts
 
 
-def cross_encoder_report(
-    scores: np.ndarray, examples: Sequence[Example], config: MiningConfig
-) -> dict[str, float | int]:
+def cross_encoder_report(scores: np.ndarray, labels: np.ndarray, config: MiningConfig) -> dict[str, float | int]:
     """How a cross-encoder does on pairs that it has not seen.
 
     Args:
         scores: its probabilities.
-        examples: what they are of.
+        labels: above 0 for relevant pairs.
         config: holds the thresholds `negative_below` and `positive_above`.
 
     Returns:
         How many pairs; of the negatives, the share that denoising keeps; of the positives, the share that it would
         take for negatives, and the share that would become pseudo-positives.
     """
-    positive = np.array([example["label"] > 0 for example in examples])
+    positive = labels > 0
     return {
-        "held_out_pairs": len(examples),
+        "held_out_pairs": len(labels),
         "negatives_kept": round(float((scores[~positive] < config.negative_below).mean()), 4),
         "positives_taken_for_negatives": round(float((scores[positive] < config.negative_below).mean()), 4),
         "positives_recognised": round(float((scores[positive] > config.positive_above).mean()), 4),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F
 
-from hf_cocondenser.data.sources import find_files
+from hf_cocondenser.data.reading.files import find_files
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import PairsConfig
 from hf_cocondenser.finetuning.dev import DevEvaluator
@@ -28,10 +28,11 @@ from hf_cocondenser.finetuning.training import (
 )
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import encode_texts
-from hf_cocondenser.utils.files import read_json
+from hf_cocondenser.utils.distributed import processes
 from hf_cocondenser.utils.progress import fit_to_output
-from hf_cocondenser.utils.steps import processes
-from hf_cocondenser.utils.trainer_checkpoints import last_checkpoint
+from hf_cocondenser.utils.records import file_hash
+from hf_cocondenser.utils.steps import SCRATCH
+from hf_cocondenser.utils.trainer_checkpoints import last_checkpoint, trainer_state
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -72,13 +73,11 @@ def train_on_pairs(
     state = processes()
     batches = PairBatches(model, stream, args.train_batch_size, state.process_index, state.num_processes)
     evaluator = DevEvaluator(dev, dev_measure) if dev is not None and args.measures else None
-    arguments = round_arguments(args, folder / "training", None, evaluator)
+    arguments = round_arguments(args, folder / SCRATCH, None, evaluator)
     arguments.load_best_model_at_end = False
-    checkpoint = last_checkpoint(folder / "training")
+    checkpoint = last_checkpoint(folder / SCRATCH)
     if checkpoint is not None:
-        batches.start = (
-            read_json(Path(checkpoint) / "trainer_state.json")["global_step"] * args.gradient_accumulation_steps
-        )
+        batches.start = trainer_state(checkpoint)["global_step"] * args.gradient_accumulation_steps
     trainer = PairTrainer(model, arguments, batches, loss, evaluator, optimizer(args))
     fit_to_output(trainer)
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -103,29 +102,32 @@ def open_stream(pairs: PairsConfig, seed: int) -> Callable[[], Iterator[Pair]]:
     Raises:
         InputError: a source cannot be read, or the sources cannot be mixed.
     """
-    columns = {"question_column": pairs.pairs_question, "answer_column": pairs.pairs_answer}
-    sources = [open_pairs(text, **columns, buffer=pairs.pairs_buffer) for text in pairs.pairs]
+    columns = {name: getattr(pairs, name) for name in ("query_column", "positive_column", "negative_column")}
+    several = len(pairs.pairs) > 1
+    sources = [open_pairs(text, **columns, buffer=pairs.pairs_buffer, count=several) for text in pairs.pairs]
     shares(sources, pairs.pairs_mixing)  # refuses sources that cannot be mixed before a model is trained
     return lambda: mixed_pairs(sources, pairs.pairs_mixing, seed)
 
 
 def sources_signature(pairs: PairsConfig) -> list[list[Any]]:
-    """Names and sizes in bytes of the sources' files, by which a changed source is noticed without reading it."""
+    """Names of the sources and hashes of their files, by which a changed source is noticed."""
     found = []
     for text in pairs.pairs:
         name, _ = parse_source(text)
         folder = Path(name)
         if (folder / "qrels" / "train.tsv").is_file():
             files = [*sorted(folder.glob("*.jsonl*")), folder / "qrels" / "train.tsv"]
+        elif folder.exists():
+            files = find_files(name) or []
         else:
-            files = (find_files(name) or ("", []))[1]
-        found.append([name, [file.stat().st_size for file in files]])
+            files = []
+        found.append([name, [file_hash(file) for file in files]])
     return found
 
 
 def _calibrated(model: SentenceTransformer, stream: Callable[[], Iterator[Pair]]) -> float:
     """The temperature that calibrates the starting point on the first pairs; see `calibrated_temperature`."""
-    questions, answers = zip(*islice(stream(), _SAMPLE), strict=True)
+    questions, answers, _ = zip(*islice(stream(), _SAMPLE), strict=True)
     vectors = [
         torch.from_numpy(encode_texts(model, questions, kind="query")),
         torch.from_numpy(encode_texts(model, answers, kind="document")),

@@ -21,10 +21,10 @@ from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.negatives.pools import read_pool
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.rounds import BM25, NEGATIVES, bm25_step
-from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.research.scorers.baseline import bm25_search
-from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE, load_scorer
 from hf_cocondenser.research.scorers.config import ScorersConfig, training_of
+from hf_cocondenser.research.scorers.kinds import TRAINED_HERE, load_scorer
 from hf_cocondenser.research.scorers.scoring import DocumentVectors, rescore, search_exactly
 from hf_cocondenser.research.scorers.table import MEASURES, Row, machine, write_comparison
 from hf_cocondenser.research.scorers.training import train_scorer
@@ -32,7 +32,7 @@ from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.retrieval.runs import Run, ranked, read_run, require_run_ids, without_same_ids, write_run
-from hf_cocondenser.utils.distributed import local_device
+from hf_cocondenser.utils.distributed import alone_in_its_folder, local_device
 from hf_cocondenser.utils.files import require_new_folder
 from hf_cocondenser.utils.hashes import hash_texts
 from hf_cocondenser.utils.steps import STEPS, hand_on, run_step
@@ -42,10 +42,11 @@ logger = logging.getLogger(__name__)
 MODELS, RUNS = "models", "runs"
 
 
+@alone_in_its_folder
 def compare_scorers(
     checkpoint: str | Path,
     data: str | Path,
-    output_dir: str | Path | None = None,
+    output_dir: str | Path,
     config: ScorersConfig | None = None,
     args: RetrieverTrainingArguments | None = None,
     *,
@@ -60,8 +61,7 @@ def compare_scorers(
     Args:
         checkpoint: plain encoder checkpoint, Condenser pre-training checkpoint or sentence-transformers model.
         data: BEIR folder with judgements to train on (train) and to measure on (test).
-        output_dir: folder for models, runs, the report, and the table as comparison.md and comparison.json (default:
-            the output folder of `args`).
+        output_dir: folder for models, runs, the report, and the table as comparison.md and comparison.json.
         config: scorers and what is ranked.
         args: the training of each scorer.
         split: judgements to measure on (default: the data set's own, mostly test).
@@ -77,13 +77,13 @@ def compare_scorers(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("Scorers are compared in one process; start the command without torchrun.")
     config, args = config or ScorersConfig(), args or RetrieverTrainingArguments(per_device_train_batch_size=32)
-    output_dir = Path(output_dir or args.named_folder())
+    output_dir = Path(output_dir)
     if not (output_dir / RUNS).is_dir():
         require_new_folder(output_dir, overwrite, reads=[checkpoint, data, config.candidates])
     test = _test_queries(load_retrieval_data(data, split or "auto"), config.test_queries, args.seed)
     require_run_ids(test.queries, test.corpus)
     train = load_retrieval_data(data, "train")
-    if not relevant_documents(train.qrels):
+    if not train.relevant():
         raise InputError(f"No training query of '{train.name}' has a document judged above 0.")
     train = sample_queries(train, config.train_share, args.seed)
     candidates = None if config.candidates == "bm25" else _candidates(config.candidates, test)
@@ -157,7 +157,7 @@ class _Comparison:
             training_set = TrainingSet(
                 self.train.queries,
                 self.train.corpus,
-                relevant_documents(self.train.qrels),
+                self.train.relevant(),
                 [read_pool(self.negatives / NEGATIVES)],
                 training.negatives_per_query,
                 training.seed,

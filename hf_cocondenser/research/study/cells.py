@@ -13,7 +13,7 @@ from typing import Any
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.lengths import words_of, words_of_hits
-from hf_cocondenser.evaluation.systems import depth_needed, measure_run, require_distinct_names
+from hf_cocondenser.evaluation.systems import depth_needed, measure_run, require_distinct
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig, settings
 from hf_cocondenser.finetuning.dev import sample_dev
@@ -28,9 +28,10 @@ from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import dense_search
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import Run
+from hf_cocondenser.utils.distributed import processes, wait_for_everyone
 from hf_cocondenser.utils.files import read_json, write_json
 from hf_cocondenser.utils.hashes import checkpoint_hash
-from hf_cocondenser.utils.steps import STEPS, hand_on, processes, run_step
+from hf_cocondenser.utils.steps import STEPS, hand_on, run_step
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class StudyCells:
             loaded = load_retrieval_data(source, "auto")
             queries = config.eval_queries or len(loaded.queries)
             loaded = sample_dev(loaded, queries, config.eval_documents, seed=args.seed)
-            require_distinct_names([*self.evaluation.values(), loaded])
+            require_distinct("data sets", [*self.evaluation, loaded.name])
             self.evaluation[loaded.name] = loaded
             if Path(source).resolve() == Path(data).resolve():
                 self.in_domain = loaded.name
@@ -99,7 +100,7 @@ class StudyCells:
             negatives = self._negatives(cell.share)
             if cell.variant != "GTR-PT" and processes().is_main_process:
                 hand_on(negatives, target / STEPS / "bm25")
-            processes().wait_for_everyone()
+            wait_for_everyone()
             # What a kill left in here was made from the same inputs, or is begun again.
             options = (self.args, self.mining, pairs, development)
             finetune(start, self.train, target, *options, dev=self.dev, overwrite=True)
@@ -125,7 +126,7 @@ class StudyCells:
         }
         place = self.folder / cell.name
         manifest = run_step(place, inputs, work, overwrite=self.overwrite, everywhere=True)
-        return read_json(place / _VALUES), int(manifest["result"]["parameters"])
+        return read_json(place / _VALUES, dict), int(manifest["result"]["parameters"])
 
     def measure_bm25(self) -> Values:
         """BM25's values, measured or found."""
@@ -141,7 +142,7 @@ class StudyCells:
 
         inputs = {"evaluation": self.hashes, "measure": self.config.main_measure}
         run_step(self.folder / "bm25", inputs, work, overwrite=self.overwrite)
-        return read_json(self.folder / "bm25" / _VALUES)
+        return read_json(self.folder / "bm25" / _VALUES, dict)
 
     @property
     def _depth(self) -> int:
@@ -206,5 +207,5 @@ class StudyCells:
 
 def corpus_words(data: RetrievalData) -> dict[str, Sequence[float]]:
     """Words of all documents, and of the relevant ones as often as they are relevant."""
-    relevant = [d for judged in data.qrels.values() for d, relevance in judged.items() if relevance > 0]
+    relevant = [document for documents in data.relevant().values() for document in documents]
     return {"corpus": words_of(data, data.corpus), "relevant": words_of(data, relevant)}

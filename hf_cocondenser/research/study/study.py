@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from hf_cocondenser.evaluation.figures import COLOURS, new_figure, save_figure
-from hf_cocondenser.evaluation.report import markdown_table
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
 from hf_cocondenser.finetuning.recipes import finetune_options
 from hf_cocondenser.research.study.cells import StudyCells, corpus_words
 from hf_cocondenser.research.study.plan import StudyConfig, plan_cells
 from hf_cocondenser.research.study.questions import Answer, Measured, answers
+from hf_cocondenser.utils.distributed import alone_in_its_folder, processes
 from hf_cocondenser.utils.files import require_new_folder, write_text
-from hf_cocondenser.utils.steps import processes
+from hf_cocondenser.utils.tables import markdown_table
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ _EXPLANATION = (
 )
 
 
+@alone_in_its_folder
 def run_study(
     models: Sequence[str],
     data: str | Path,

@@ -23,9 +23,10 @@ from hf_cocondenser.finetuning.negatives.train_cross_encoder import (
 )
 from hf_cocondenser.finetuning.recipes import finetune_options, recipe_settings
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
-from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+
+pytestmark = pytest.mark.slow
 
 TINY = {
     "max_steps": 3,
@@ -144,7 +145,7 @@ def test_what_denoising_leaves_is_filled_up_from_behind():
 def test_a_trained_cross_encoder_tells_what_it_was_taught(backbone_folder: Path, beir_folder: Path, tmp_path: Path):
     """Queries and passages that share words belong together, on queries it has not seen as well."""
     data = load_retrieval_data(beir_folder, "train")
-    relevant = relevant_documents(data.qrels)
+    relevant = data.relevant()
     others = {query: [f"d{(int(query[1:].split('-')[0]) + 7) % 24}-0"] for query in relevant}
     sizes = {"cross_encoder_epochs": 12, "cross_encoder_learning_rate": 2e-3, "cross_encoder_batch_size": 16}
     args, mining, *_ = finetune_options("rocketqa", **sizes, dropout=0.0, bf16=False, seed=1)
@@ -159,8 +160,8 @@ def test_a_trained_cross_encoder_tells_what_it_was_taught(backbone_folder: Path,
 
 
 def test_the_report_on_pairs_it_has_not_seen():
-    examples = [{"label": 1.0}, {"label": 1.0}, {"label": 0.0}, {"label": 0.0}, {"label": 0.0}]
-    report = cross_encoder_report(np.array([0.95, 0.05, 0.01, 0.5, 0.02]), examples, MiningConfig())
+    labels = np.array([1.0, 1.0, 0.0, 0.0, 0.0])
+    report = cross_encoder_report(np.array([0.95, 0.05, 0.01, 0.5, 0.02]), labels, MiningConfig())
     assert report == {
         "held_out_pairs": 5,
         "negatives_kept": 0.6667,

@@ -15,16 +15,18 @@ from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
-from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.research.scorers.base import Scorer
-from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE, load_scorer
 from hf_cocondenser.research.scorers.compare import compare_scorers
 from hf_cocondenser.research.scorers.config import SCORERS, ScorersConfig
+from hf_cocondenser.research.scorers.kinds import TRAINED_HERE, load_scorer
 from hf_cocondenser.research.scorers.scoring import DocumentVectors, search_exactly
 from hf_cocondenser.research.scorers.training import contrastive_loss, relevant_elsewhere, train_scorer
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.runs import ranked, read_run, write_run
+
+pytestmark = pytest.mark.slow
 
 ARGS = {
     "max_steps": 3,
@@ -61,7 +63,7 @@ def test_training_teaches(make_scorer: Callable[..., Scorer], beir_folder: Path,
     config = RetrieverTrainingArguments(
         max_steps=80, per_device_train_batch_size=16, learning_rate=2e-3, bf16=False, eval_strategy="no"
     )
-    training_set = TrainingSet(queries, corpus, relevant_documents(data.qrels), [], 1, seed=1)
+    training_set = TrainingSet(queries, corpus, data.relevant(), [], 1, seed=1)
     result = train_scorer(make_scorer(kind), training_set, tmp_path, config)
     trained = load_scorer(tmp_path / "model")
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
