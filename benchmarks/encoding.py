@@ -20,7 +20,8 @@ from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import to_run
 from hf_cocondenser.retrieval.encode import Encoder
-from hf_cocondenser.retrieval.retriever import choose_similarity, load_retriever
+from hf_cocondenser.retrieval.retriever import load_retriever
+from hf_cocondenser.retrieval.similarity import choose_similarity
 from hf_cocondenser.retrieval.topk import exact_top_k
 
 

@@ -17,7 +17,6 @@ import argparse
 import logging
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from hf_cocondenser.finetuning.finetune import dev_split
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.finetuning.training_set import relevant_documents
-from hf_cocondenser.quickstart.initial import save_random_weights
+from hf_cocondenser.quickstart.untrained import save_random_weights
 from hf_cocondenser.research.study.statistics import Estimate
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
@@ -182,8 +181,7 @@ class Study:
     def train(self, checkpoint: Path, labels: str, seed: int, folder: Path) -> None:
         """Make the retrievers of a cell."""
         if labels == NO_LABELS:
-            with tempfile.TemporaryDirectory() as temporary:
-                load_starting_point(checkpoint, Path(temporary), self.config).save_pretrained(str(folder))
+            load_starting_point(checkpoint, self.config).save_pretrained(str(folder))
             return
         share = 1.0 if labels == ALL else min(1.0, int(labels) / self.labelled(seed))
         command = [sys.executable, "-m", "hf_cocondenser", "finetune", str(checkpoint), "--data", self.options.data]

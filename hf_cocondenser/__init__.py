@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForPreTraining
 
+from hf_cocondenser.backbones import EncoderFamily, register_family
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserModel
+from hf_cocondenser.utils.lazy import submodules
 
 if TYPE_CHECKING:
     from hf_cocondenser.data.collator import CondenserCollator
@@ -83,6 +85,7 @@ __all__ = [
     "CondenserModel",
     "CondenserTrainer",
     "CondenserTrainingArguments",
+    "EncoderFamily",
     "FinetuneConfig",
     "GradCache",
     "InputError",
@@ -105,12 +108,17 @@ __all__ = [
     "prepare_spans",
     "pretrain",
     "publish",
+    "register_family",
     "save_retriever",
     "search_corpus",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'hf_cocondenser' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"hf_cocondenser.{_LATER[name]}"), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(f"hf_cocondenser.{_LATER[name]}"), name)
+    return submodules("hf_cocondenser")(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

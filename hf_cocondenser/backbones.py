@@ -12,21 +12,49 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
 from transformers.activations import gelu
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from .errors import InputError
 
 
 @dataclass(frozen=True)
-class MlmHeadParts:
-    """The two halves of a family's MLM head, given its modules and the word embeddings.
+class EncoderFamily:
+    """How a family's masked language model scores the vocabulary, and what its blocks end in.
+
+    The family's `AutoModelForMaskedLM` is an encoder (its `base_model`), which takes `inputs_embeds` and keeps what embeds
+    the tokens in `embeddings`, and the modules of an MLM head beside it. Both functions are given a module `head` that
+    holds these under their own names.
 
     Attributes:
-        transform: hidden states (tokens, hidden) -> (tokens, embedding size).
-        decoder: the modules -> projection weight (vocabulary, embedding size) and bias (vocabulary,) or `None`.
+        transform: `head` and hidden states (tokens, hidden) -> (tokens, embedding size).
+        decoder: `head` and the word embeddings -> the weight (vocabulary, embedding size) that scores the vocabulary, and
+            the bias (vocabulary,) or `None`.
+        splits_feed_forward: whether blocks end in `intermediate` and `output`, a feed-forward network that takes each
+            token by itself, as BERT's do; the last block then runs only where it is read.
+
+    Example:
+        >>> from hf_cocondenser import EncoderFamily, register_family
+        >>> family = EncoderFamily(  # whose MLM head is BERT's
+        ...     transform=lambda head, hidden: head.cls.predictions.transform(hidden),
+        ...     decoder=lambda head, embeddings: (head.cls.predictions.decoder.weight, head.cls.predictions.bias),
+        ... )
+        >>> register_family("my-bert", family)
     """
 
     transform: Callable[[Any, Tensor], Tensor]
     decoder: Callable[[Any, nn.Module], tuple[Tensor, Tensor | None]]
+    splits_feed_forward: bool = False
+
+
+def register_family(model_type: str, family: EncoderFamily) -> None:
+    """Make an encoder family of one's own known, so that a Condenser can be put on its checkpoints.
+
+    Args:
+        model_type: of its configuration, which transformers must know (`AutoConfig.register`, `AutoModel.register`,
+            `AutoModelForMaskedLM.register`).
+        family: its MLM head; see `EncoderFamily` for what its models must have.
+    """
+    FAMILIES[model_type] = family
 
 
 def _linear(module: Any) -> tuple[Tensor, Tensor | None]:
@@ -54,29 +82,75 @@ def _deberta_decoder(head: Any, embeddings: Any) -> tuple[Tensor, Tensor | None]
     return embeddings.weight, head.lm_predictions.lm_head.bias
 
 
-_BERT = MlmHeadParts(
-    lambda head, hidden: head.cls.predictions.transform(hidden), lambda head, _: _linear(head.cls.predictions.decoder)
+_BERT = EncoderFamily(
+    lambda head, hidden: head.cls.predictions.transform(hidden),
+    lambda head, _: _linear(head.cls.predictions.decoder),
+    splits_feed_forward=True,
 )
-_ROBERTA = MlmHeadParts(_roberta_transform, lambda head, _: _linear(head.lm_head.decoder))
+_ROBERTA = EncoderFamily(_roberta_transform, lambda head, _: _linear(head.lm_head.decoder), splits_feed_forward=True)
 
-MLM_HEADS: dict[str, MlmHeadParts] = {
+FAMILIES: dict[str, EncoderFamily] = {
     "bert": _BERT,
     "ernie": _BERT,
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "camembert": _ROBERTA,
     "mpnet": _ROBERTA,
-    "electra": MlmHeadParts(
-        lambda head, hidden: head.generator_predictions(hidden), lambda head, _: _linear(head.generator_lm_head)
+    "electra": EncoderFamily(
+        lambda head, hidden: head.generator_predictions(hidden),
+        lambda head, _: _linear(head.generator_lm_head),
+        splits_feed_forward=True,
     ),
-    "distilbert": MlmHeadParts(_distilbert_transform, lambda head, _: _linear(head.vocab_projector)),
-    "deberta-v2": MlmHeadParts(_deberta_transform, _deberta_decoder),
-    "modernbert": MlmHeadParts(lambda head, hidden: head.head(hidden), lambda head, _: _linear(head.decoder)),
+    "distilbert": EncoderFamily(_distilbert_transform, lambda head, _: _linear(head.vocab_projector)),
+    "deberta-v2": EncoderFamily(_deberta_transform, _deberta_decoder),
+    "modernbert": EncoderFamily(lambda head, hidden: head.head(hidden), lambda head, _: _linear(head.decoder)),
 }
 
 
-# Blocks that end in `intermediate` and `output`: a feed-forward network, dropout and norm that take each token by itself.
-_FEED_FORWARD_LAST = frozenset({"bert", "camembert", "electra", "ernie", "mpnet", "roberta", "xlm-roberta"})
+# Encoders without a CLS token, with relative positions, and with feed-forward sums that overflow float16.
+T5_FAMILY = frozenset({"t5", "mt5", "umt5", "longt5"})
+
+
+def is_t5(config: PreTrainedConfig) -> bool:
+    """Whether an encoder is of T5's family."""
+    return config.model_type in T5_FAMILY
+
+
+def is_decoder(config: PreTrainedConfig) -> bool:
+    """Whether a token sees only those before it (GPT-2, LLaMA, ...), so that the last one alone has seen the text."""
+    only_causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
+    return bool(only_causal or getattr(config, "is_decoder", False))
+
+
+def usable_positions(encoder: PreTrainedModel) -> int | None:
+    """Longest input in tokens, special tokens included; None where positions are relative and there is no limit."""
+    positions = getattr(encoder.config, "max_position_embeddings", None)
+    if is_t5(encoder.config) or positions is None or positions < 0:  # XLNet says -1
+        return None
+    for name, module in encoder.named_modules():
+        # RoBERTa and its kin number positions from the padding index on.
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return positions - module.padding_idx - 1
+    return positions
+
+
+def set_dropout(model: nn.Module, probability: float) -> None:
+    """Set every dropout probability of a transformers model, in its modules and in the configuration that is saved.
+
+    Args:
+        model: an encoder, or a Condenser, whose configuration holds its encoder's.
+        probability: of a number to be dropped, 0 to 1.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = probability
+        for name in ("dropout", "dropout_prob", "attention_dropout"):  # attention layers keep a plain number
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, probability)
+    config: Any = getattr(model.config, "backbone_config", model.config)
+    for name, value in config.to_dict().items():
+        if isinstance(value, float) and ("dropout" in name or name == "attn_pdrop"):
+            setattr(config, name, probability)
 
 
 def require_family(config: PreTrainedConfig) -> None:
@@ -85,10 +159,10 @@ def require_family(config: PreTrainedConfig) -> None:
     Raises:
         InputError: `config.model_type` is not a supported family.
     """
-    if config.model_type not in MLM_HEADS:
+    if config.model_type not in FAMILIES:
         raise InputError(
             f"'{config.model_type}' is not a supported encoder family for Condenser pre-training; "
-            f"use one of {', '.join(sorted(MLM_HEADS))}."
+            f"use one of {', '.join(sorted(FAMILIES))}, or make it known with register_family."
         )
 
 
@@ -165,7 +239,7 @@ def last_block_at(model: PreTrainedModel, read: Tensor) -> Iterator[None]:
         model: an encoder or a Condenser head.
         read: (spans, length), true where the last hidden states are read.
     """
-    if model.config.model_type not in _FEED_FORWARD_LAST or model.config.chunk_size_feed_forward:
+    if not FAMILIES[model.config.model_type].splits_feed_forward or model.config.chunk_size_feed_forward:
         yield
         return
     block = model.encoder.layer[-1]

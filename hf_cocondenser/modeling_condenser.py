@@ -19,7 +19,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import ModelOutput, can_return_tuple, logging
 
 from .backbones import (
-    MLM_HEADS,
+    FAMILIES,
     build_condenser_head,
     build_masked_lm,
     last_block_at,
@@ -28,7 +28,6 @@ from .backbones import (
     take_mlm_head,
 )
 from .configuration_condenser import CondenserConfig
-from .conversion import fill, read_original
 from .errors import InputError
 from .losses import linear_cross_entropy
 from .shipped import checkpoint_path
@@ -150,7 +149,7 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
 
     def _decoder(self) -> tuple[Tensor, Tensor | None]:
         """Weight (vocabulary, size) and bias (vocabulary,) that score the vocabulary."""
-        family = MLM_HEADS[self.config.backbone_config.model_type]
+        family = FAMILIES[self.config.backbone_config.model_type]
         return family.decoder(self.mlm_head, self.get_input_embeddings())
 
     def get_output_embeddings(self) -> nn.Module | None:
@@ -180,13 +179,13 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
 
     def masked_token_loss(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropies of masked tokens, hidden states (masked, hidden) and labels (masked,): sum, and each one's."""
-        family = MLM_HEADS[self.config.backbone_config.model_type]
+        family = FAMILIES[self.config.backbone_config.model_type]
         weight, bias = self._decoder()
         return linear_cross_entropy(family.transform(self.mlm_head, hidden), weight, bias, labels)
 
     def mlm_logits(self, hidden: Tensor) -> Tensor:
         """Scores of every vocabulary entry, (..., vocabulary), for hidden states (..., hidden)."""
-        family = MLM_HEADS[self.config.backbone_config.model_type]
+        family = FAMILIES[self.config.backbone_config.model_type]
         weight, bias = self._decoder()
         return nn.functional.linear(family.transform(self.mlm_head, hidden), weight, bias)
 
@@ -398,14 +397,6 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
         if wrong:
             raise InputError(f"The encoder's weights do not fit its configuration ({wrong[0]}, ...).")
         return model.to(masked_lm.device)
-
-    @classmethod
-    def from_original(cls, folder: str | Path, skip_from: int = 6, late_mlm: bool = True) -> CondenserForPreTraining:
-        """Convert a checkpoint of the original authors' code; see `conversion.read_original`."""
-        config, weights = read_original(Path(folder), skip_from, late_mlm)
-        model = cls(config)
-        fill(model, weights, Path(folder))
-        return model.eval()
 
 
 def _warn_of_fresh_mlm_head(source: str | Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -15,6 +17,28 @@ def test_every_public_name_is_there():
     assert sorted(hf_cocondenser.__all__) == sorted(set(hf_cocondenser.__all__))
     for name in hf_cocondenser.__all__:
         assert getattr(hf_cocondenser, name).__doc__
+
+
+def test_names_and_dotted_paths_are_found_by_a_fresh_process():
+    """Without an import of their own, in any order; and a name that is not there is an AttributeError."""
+    names = [module for module in map(_name, sorted(ROOT.rglob("*.py"))) if not module.endswith("__main__")]
+    code = f"""
+import sys
+import hf_cocondenser
+assert "hf_cocondenser.finetuning" not in sys.modules  # importing the package stays light
+assert set(hf_cocondenser.__all__) <= set(dir(hf_cocondenser))
+for name in {names!r}:
+    eval(name)
+for wrong in ("nothing", "retrieval.nothing", "finetuning.negatives.nothing"):
+    try:
+        eval("hf_cocondenser." + wrong)
+    except AttributeError as error:
+        assert "has no attribute 'nothing'" in str(error)
+    else:
+        raise AssertionError(wrong)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_no_module_imports_itself_by_way_of_others():

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hf_cocondenser.quickstart.corpus import build_collection
+from hf_cocondenser.quickstart.collection import build_collection
 
 
 def pieces(document: dict[str, Any], most: int) -> Iterator[dict[str, Any]]:

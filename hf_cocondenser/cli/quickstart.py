@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.quickstart.road import DEFAULT_MODEL, run_quickstart
+from hf_cocondenser.quickstart.quickstart import DEFAULT_MODEL, run_quickstart
 
 
 def run(

@@ -6,6 +6,7 @@ from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.documents import load_documents
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.tokenizer import load_tokenizer, tokenizer_hash, train_wordpiece
+from hf_cocondenser.utils.lazy import submodules
 
 __all__ = [
     "CondenserCollator",
@@ -17,3 +18,5 @@ __all__ = [
     "tokenizer_hash",
     "train_wordpiece",
 ]
+
+__getattr__ = submodules(__name__)

@@ -6,12 +6,17 @@ A unit is what a tokenizer treats on its own, so a unit met before need not be t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 GLUED = "\x00"  # marks a unit that no white space stands before
 
+HAN_RANGES = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
+KANA_RANGE = (0x3040, 0x30FF)
+
 _WORDS = re.compile(r"\S+", re.ASCII).findall
-_HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_HAN = "".join(f"{chr(low)}-{chr(high)}" for low, high in HAN_RANGES)
+HAN_OR_KANA = f"[{_HAN}\u3040-\u30ff]"
+"""A Chinese or Japanese character, as a pattern."""
 _STOPS, _CLOSERS = "。！？｡…", "”’」』）】〉》\"')"
 _UNSPACED = re.compile(f"[{_HAN}。！？｡\u3040-\u30ff]")  # an ellipsis alone proves nothing
 _SENTENCES = re.compile(f"[^{_STOPS}]+[{_STOPS}]*[{_CLOSERS}]*|[{_STOPS}]+[{_CLOSERS}]*")
@@ -71,6 +76,26 @@ def segmented_units(text: str, segment: Callable[[str], list[str]]) -> list[str]
 def is_han(unit: str) -> bool:
     """Say whether the unit begins with a Han character."""
     return _HAN_RUN.match(unit) is not None
+
+
+def first_sentence(text: str) -> tuple[str, str]:
+    """Cut a text after its first sentence; returns it and the rest, white space made single spaces.
+
+    Example:
+        >>> first_sentence("Smith et al. call it so. Others do not.")
+        ('Smith et al. call it so.', 'Others do not.')
+    """
+    units, cased = spaced_units(text), text != text.lower()
+    for number, unit in enumerate(units, start=1):
+        end = sentence_end(unit)
+        following = units[number] if number < len(units) else "A"
+        if end == HARD_END or (end == SOFT_END and (not cased or may_begin_sentence(following))):
+            return _joined(units[:number]), _joined(units[number:])
+    return _joined(units), ""
+
+
+def _joined(units: Sequence[str]) -> str:
+    return " ".join(units).replace(f" {GLUED}", "").lstrip(GLUED)
 
 
 def sentence_end(unit: str) -> int:

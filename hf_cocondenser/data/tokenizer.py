@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBa
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.shipped import checkpoint_path
-from hf_cocondenser.utils.loading import one_line, out_of_reach
+from hf_cocondenser.utils.loading import loading, require_words
 
 TOKENIZER_FOLDER = "tokenizer"  # inside a span folder
 _SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -26,13 +26,15 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     folder = Path(checkpoint_path(source))
     if (folder / TOKENIZER_FOLDER).is_dir():
         folder = folder / TOKENIZER_FOLDER
-    if reason := out_of_reach(source):
-        raise InputError(f"No tokenizer can be loaded from '{source}': {reason}.")
-    try:
-        return AutoTokenizer.from_pretrained(str(folder) if folder.exists() else str(source))
-    except Exception as error:  # which is what the tokenizers library raises itself
-        reason = "its tokenizer.json is damaged" if _is_damaged(folder / "tokenizer.json") else one_line(error)
-        raise InputError(f"No tokenizer can be loaded from '{source}': {reason}") from None
+    with loading("The tokenizer of", source):
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(folder) if folder.exists() else str(source))
+        except Exception:
+            if _is_damaged(folder / "tokenizer.json"):
+                raise ValueError("its tokenizer.json is damaged") from None
+            raise
+    require_words(tokenizer, source)
+    return tokenizer
 
 
 def _is_damaged(file: Path) -> bool:
@@ -40,7 +42,7 @@ def _is_damaged(file: Path) -> bool:
         return False
     try:
         Tokenizer.from_file(str(file))
-    except Exception:  # see above: the library has no narrower one
+    except Exception:  # the library has no narrower one
         return True
     return False
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
+from hf_cocondenser.data.text import HAN_RANGES, KANA_RANGE
 from hf_cocondenser.errors import InputError
 
 WORDPIECE, BYTE_LEVEL, SENTENCEPIECE = "wordpiece", "byte-level BPE", "sentencepiece"
@@ -27,11 +28,8 @@ _UNSPACED_RANGES = (
     (0x0F00, 0x0FFF),  # Tibetan
     (0x1000, 0x109F),  # Myanmar
     (0x1780, 0x17FF),  # Khmer
-    (0x3040, 0x30FF),  # Hiragana, Katakana
-    (0x3400, 0x4DBF),
-    (0x4E00, 0x9FFF),
-    (0xF900, 0xFAFF),
-    (0x20000, 0x323AF),  # Han
+    KANA_RANGE,
+    *HAN_RANGES,
 )
 
 

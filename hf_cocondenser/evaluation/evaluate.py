@@ -25,14 +25,9 @@ from hf_cocondenser.retrieval.collections.protocols import DEFAULT
 from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.encode import Precision, resolve_precision
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
-from hf_cocondenser.retrieval.retriever import (
-    Similarity,
-    choose_similarity,
-    fingerprint,
-    load_retriever,
-    protocol_lengths,
-)
+from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever
 from hf_cocondenser.retrieval.runs import Run, read_run, require_run_ids
+from hf_cocondenser.retrieval.similarity import Similarity, choose_similarity, protocol_lengths
 from hf_cocondenser.utils.distributed import launched_processes, local_device
 from hf_cocondenser.utils.files import output_folder, require_new_folder
 from hf_cocondenser.utils.options import PositiveInt, check, option

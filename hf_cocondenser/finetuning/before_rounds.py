@@ -10,9 +10,10 @@ from hf_cocondenser.data.tokenizer import train_wordpiece
 from hf_cocondenser.finetuning.config import FinetuneConfig, PairsConfig, settings
 from hf_cocondenser.finetuning.fresh_t5 import fresh_inputs, fresh_t5_config, is_fresh_t5, make_fresh_t5
 from hf_cocondenser.finetuning.pairs.training import open_stream, sources_signature, train_on_pairs
-from hf_cocondenser.finetuning.retriever_start import load_starting_point, model_hash
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
+from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.utils.steps import processes, run_step
 
 _ENCODER = "encoder"
@@ -85,7 +86,7 @@ def _on_pairs(
     pairs: PairsConfig,
     overwrite: bool,
 ) -> dict[str, Any]:
-    model = load_starting_point(start, steps, config)
+    model = load_starting_point(start, config)
     without = (
         "rounds",
         "round2_start",
@@ -99,7 +100,7 @@ def _on_pairs(
         **settings(config, *without),
         **settings(pairs, "stages"),
         "sources": sources_signature(pairs),
-        "start": model_hash(model),
+        "start": fingerprint(model),
         "dev": None if dev is None else data_hashes(dev),
         "processes": processes().num_processes,
     }

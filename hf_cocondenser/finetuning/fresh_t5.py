@@ -12,6 +12,7 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.latent_t5 import start_projection, start_t5_from_texts
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
+from hf_cocondenser.hub.layout import save_portable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, T5Config
@@ -92,11 +93,11 @@ def make_fresh_t5(
     encoder.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if config.projection:
-        retriever = load_starting_point(folder, folder, replace(config, untied=False, dropout=None))
+        retriever = load_starting_point(folder, replace(config, untied=False, dropout=None))
         for module in retriever:
             if isinstance(module, Dense):
                 start_projection(module.linear.weight, seed=config.seed)
-        retriever.save_pretrained(str(folder), create_model_card=False)
+        save_portable(retriever, folder)
     return folder
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.retriever_start import transformers_of
+from hf_cocondenser.retrieval.retriever import merge_adapters, transformers_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -43,15 +43,6 @@ def add_lora(model: SentenceTransformer, rank: int) -> None:
 
 def merge_lora(model: SentenceTransformer) -> None:
     """Add the adapters to the weights and take them away: what is left is a plain encoder."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
     for transformer in transformers_of(model):
-        encoder = transformer.auto_model
-        for name, layer in list(encoder.named_modules()):
-            if isinstance(layer, BaseTunerLayer):
-                layer.merge()
-                parent, _, child = name.rpartition(".")
-                setattr(encoder.get_submodule(parent), child, layer.get_base_layer())
-        encoder._hf_peft_config_loaded = False
-        del encoder.peft_config
+        merge_adapters(transformer.auto_model)
     model.requires_grad_(True)

@@ -19,11 +19,12 @@ from hf_cocondenser.finetuning.negatives.train_cross_encoder import (
     require_classifiable,
     train_judge,
 )
-from hf_cocondenser.finetuning.retriever_start import load_starting_point, model_hash
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
 from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.dense import DenseSearcher
+from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.utils.files import read_json, write_json
 from hf_cocondenser.utils.hashes import folder_hash, hash_texts
 from hf_cocondenser.utils.steps import processes, run_step
@@ -109,11 +110,11 @@ class FinetuningJob:
 
     def _start(self, which: str = "pretrained") -> SentenceTransformer:
         checkpoint = self.start if which == "pretrained" else self.steps / "round1" / RETRIEVER
-        return load_starting_point(checkpoint, self.steps, self.config)
+        return load_starting_point(checkpoint, self.config)
 
     def _judge_start(self) -> SentenceTransformer:
         start = self.mining.cross_encoder_start
-        return load_starting_point(start, self.steps / "judge", self.config) if start else self._start()
+        return load_starting_point(start, self.config) if start else self._start()
 
     def _train_judge(self, model: str) -> dict[str, Any]:
         """A cross-encoder, trained against passages that round 1's retriever finds."""
@@ -136,10 +137,10 @@ class FinetuningJob:
             scores = load_cross_encoder(str(folder / MODEL))([(pair["query"], pair["passage"]) for pair in left_out])
             report = judge_report(scores, left_out, self.mining)
             logger.info("The cross-encoder on queries it has not seen: %s", report)
-            return {"counts": counts, "model_hash": model_hash(judge), **report}
+            return {"counts": counts, "model_hash": fingerprint(judge), **report}
 
         own = {name: getattr(self.mining, name) for name in JUDGE_TRAINING if name != "cross_encoder_start"}
-        inputs = {**self.hashes, **own, "start": model_hash(encoder), "model": model, "seed": self.config.seed}
+        inputs = {**self.hashes, **own, "start": fingerprint(encoder), "model": model, "seed": self.config.seed}
         return self._step("cross_encoder", inputs, work, everywhere=True)
 
     def _judge(self) -> PairScorer | None:
@@ -212,7 +213,7 @@ class FinetuningJob:
         inputs = {
             **self.hashes,
             **settings(self.config, "rounds", "round2_start", "round2_negatives"),
-            "start": model_hash(model),
+            "start": fingerprint(model),
             "pools": {pool: folder_hash(self.steps / pool) for pool in pools},
             "dev": None if self.dev is None else data_hashes(self.dev),
             "processes": processes().num_processes,

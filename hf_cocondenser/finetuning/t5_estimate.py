@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from hf_cocondenser.backbones import is_t5
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config, is_fresh_t5
 from hf_cocondenser.retrieval.encode import resolve_precision
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_T5_FAMILY = ("t5", "mt5", "umt5", "longt5")
 _SIZES = {  # of T5 1.0: layers, width, feed-forward, heads, width of a head
     "base": (12, 768, 3072, 12, 64),
     "large": (24, 1024, 4096, 16, 64),
@@ -172,4 +172,4 @@ def _shape(checkpoint: str | Path, config: FinetuneConfig) -> PreTrainedConfig |
         found = AutoConfig.from_pretrained(str(checkpoint))
     except (OSError, ValueError):
         return None  # what cannot be read is told where it is loaded
-    return found if found.model_type in _T5_FAMILY else None
+    return found if is_t5(found) else None

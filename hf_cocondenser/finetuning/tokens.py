@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from hf_cocondenser.retrieval.retriever import Kind, prompt_of
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
@@ -26,7 +28,7 @@ class TokenStore:
         task: `query` or `document`.
     """
 
-    def __init__(self, model: SentenceTransformer, texts: Sequence[str], task: str) -> None:
+    def __init__(self, model: SentenceTransformer, texts: Sequence[str], task: Kind) -> None:
         self.model = model
         self.texts = texts
         self.task = task
@@ -73,12 +75,3 @@ class TokenStore:
         mask = np.arange(width) < np.array(lengths)[:, None]
         features["attention_mask"] = torch.from_numpy((mask[:, ::-1].copy() if self.left else mask).astype(np.int64))
         return features
-
-
-def prompt_of(model: SentenceTransformer, task: str) -> str | None:
-    """The prompt that `encode_query` / `encode_document` would put before a text."""
-    names = {"query": ("query",), "document": ("document", "passage", "corpus")}[task]
-    prompt = next((model.prompts[name] for name in names if name in model.prompts), None)
-    if prompt is None and model.default_prompt_name is not None:
-        prompt = model.prompts.get(model.default_prompt_name)
-    return prompt

@@ -14,19 +14,21 @@ from accelerate.utils import broadcast_object_list
 from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
+from hf_cocondenser.backbones import is_t5
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.dev import DevEvaluator
 from hf_cocondenser.finetuning.lora import add_lora, merge_lora
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
-from hf_cocondenser.finetuning.retriever_start import freeze_unused, is_t5, model_hash, transformers_of
+from hf_cocondenser.finetuning.retriever_start import freeze_unused
 from hf_cocondenser.finetuning.temperature import auto_temperature
 from hf_cocondenser.finetuning.tokens import TokenStore
 from hf_cocondenser.finetuning.trainer import RetrieverTrainer
 from hf_cocondenser.finetuning.training_set import TrainingCollator, TrainingSet
-from hf_cocondenser.hub.layout import make_portable
+from hf_cocondenser.hub.layout import save_portable
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import resolve_precision
+from hf_cocondenser.retrieval.retriever import fingerprint, transformers_of
 from hf_cocondenser.utils.progress import fit_to_output
 from hf_cocondenser.utils.steps import processes
 from hf_cocondenser.utils.trainer_checkpoints import last_checkpoint
@@ -102,11 +104,10 @@ def save_trained(model: SentenceTransformer, folder: Path, config: FinetuneConfi
     """Write the retriever and the log, take the trainer's files away; returns the hash of the weights."""
     if config.lora_rank:
         merge_lora(model)
-    model.save_pretrained(str(folder / RETRIEVER), create_model_card=False)
-    make_portable(folder / RETRIEVER)
+    save_portable(model, folder / RETRIEVER)
     shutil.copyfile(folder / "training" / "log.jsonl", folder / "log.jsonl")
     shutil.rmtree(folder / "training")
-    return model_hash(model)
+    return fingerprint(model)
 
 
 def optimizer(config: FinetuneConfig) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
@@ -127,7 +128,7 @@ def require_fitting_precision(model: SentenceTransformer, temperature: float, co
     config.require_safe(temperature)
     if config.precision != "float16":
         return
-    if any(is_t5(transformer.auto_model) for transformer in transformers_of(model)):
+    if any(is_t5(transformer.auto_model.config) for transformer in transformers_of(model)):
         raise InputError("T5's feed-forward layers overflow float16; choose --precision bfloat16 or float32.")
     if not torch.cuda.is_available():
         raise InputError("float16 trains on a GPU only; choose --precision float32 or bfloat16.")

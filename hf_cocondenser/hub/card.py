@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hf_cocondenser.hub.facts import retriever_facts
 from hf_cocondenser.hub.results import RESULTS_FILE, Result, read_results, results_table
+from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.utils.files import write_text
 
 if TYPE_CHECKING:
@@ -83,9 +84,8 @@ def render_card(
 ) -> str:
     """The text of a card; see `write_card`. `has_condenser`: `condenser/` is there, or is going to be."""
     from jinja2 import Environment, StrictUndefined
-    from sentence_transformers import SentenceTransformer
 
-    retriever = retriever or SentenceTransformer(str(folder), device="cpu")
+    retriever = retriever or load_retriever(folder, device="cpu")
     results = list(card.results) or read_results(folder / RESULTS_FILE)
     environment = Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined, autoescape=False

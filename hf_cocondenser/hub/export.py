@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_cocondenser.backbones import usable_positions
+from hf_cocondenser.data.tokenizer import load_tokenizer
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.hub.card import write_card
-from hf_cocondenser.hub.checkpoint import CONDENSER_FOLDER, load_pretraining_checkpoint, load_tokenizer
-from hf_cocondenser.hub.layout import make_portable, pooler_option
+from hf_cocondenser.hub.layout import save_portable
 from hf_cocondenser.hub.records import PRETRAINING, card_from_records, pretraining_without_paths
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserPreTrainedModel
+from hf_cocondenser.retrieval.retriever import as_retriever, transformers_of
+from hf_cocondenser.retrieval.similarity import SIMILARITIES
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.checkpoint import CONDENSER_FOLDER, load_pretraining_checkpoint
 from hf_cocondenser.utils.files import output_folder, read_json, require_new_folder, write_json
 
 logger = logging.getLogger(__name__)
-
-SIMILARITIES = ("dot", "cosine")
-_LONGEST_BY_DEFAULT = 512
 
 
 def save_retriever(
@@ -58,39 +60,34 @@ def save_retriever(
         InputError: the checkpoint or tokenizer cannot be loaded or they do not fit, an argument is out of range, or
             something stands at `output_dir`.
     """
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-
     output_dir = require_new_folder(output_dir, overwrite, reads=[checkpoint, tokenizer])
     if similarity not in SIMILARITIES:
         raise InputError(f"The similarity '{similarity}' is not known; choose {' or '.join(SIMILARITIES)}.")
     model, own_tokenizer, record = _load(checkpoint, tokenizer)
-    encoder = model.get_backbone()
-    require_fitting(own_tokenizer, encoder)
-    limit = usable_positions(encoder)
-    max_length = usual_length(encoder) if max_length is None else max_length
-    if not 3 <= max_length <= limit:
-        raise InputError(f"max_length is {max_length}; the encoder takes from 3 to {limit} tokens.")
-    with output_folder(output_dir, overwrite) as folder:
-        encoder.save_pretrained(folder)
-        own_tokenizer.save_pretrained(folder)
-        transformer = Transformer(str(folder), model_kwargs=pooler_option(encoder.config))
+    retriever = as_retriever(model, tokenizer=own_tokenizer, similarity=similarity, device="cpu")
+    (transformer,) = transformers_of(retriever)
+    limit = usable_positions(transformer.auto_model)
+    if max_length is not None:
+        if max_length < 3 or (limit is not None and max_length > limit):
+            raise InputError(f"max_length is {max_length}; the encoder takes from 3 to {limit} tokens.")
         transformer.max_seq_length = max_length
-        retriever = SentenceTransformer(
-            modules=[transformer, Pooling(encoder.config.hidden_size, "cls")],
-            similarity_fn_name=similarity,
-            prompts=dict(prompts or {}),
-            device="cpu",
-        )
-        retriever.save_pretrained(str(folder), create_model_card=False)
-        make_portable(folder)
+    retriever.prompts = dict(prompts or {})
+    with output_folder(output_dir, overwrite) as folder:
+        save_portable(retriever, folder)
         if record is not None:
             write_json(folder / PRETRAINING, record)
         if with_condenser:
             _write_condenser(model, own_tokenizer, record, folder / CONDENSER_FOLDER)
+            copy_code(folder / CONDENSER_FOLDER, folder)
         name = (address or output_dir.resolve().name).rsplit("/", 1)[-1]
         write_card(folder, card_from_records(folder, name=name, address=address or name), retriever)
     return output_dir
+
+
+def copy_code(condenser: Path, root: Path) -> None:
+    """Put the code of `condenser/` at a repository's root too: `trust_remote_code` with `subfolder` looks for it there."""
+    for file in condenser.glob("*.py"):
+        shutil.copyfile(file, root / file.name)
 
 
 def copy_condenser(checkpoint: str | Path, folder: Path) -> None:
@@ -113,21 +110,6 @@ def _write_condenser(
         write_json(folder / PRETRAINING, record)
 
 
-def usable_positions(encoder: PreTrainedModel) -> int:
-    """Longest input in tokens, special tokens included."""
-    positions = encoder.config.max_position_embeddings
-    for name, module in encoder.named_modules():
-        # RoBERTa and its kin number positions from the padding index on.
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            return positions - module.padding_idx - 1
-    return positions
-
-
-def usual_length(encoder: PreTrainedModel) -> int:
-    """Tokens per text of a retriever of which nobody said otherwise."""
-    return min(usable_positions(encoder), _LONGEST_BY_DEFAULT)
-
-
 def _load(
     checkpoint: CondenserPreTrainedModel | str | Path, tokenizer: PreTrainedTokenizerBase | str | Path | None
 ) -> tuple[CondenserPreTrainedModel, PreTrainedTokenizerBase, Any]:
@@ -142,18 +124,3 @@ def _load(
         path = Path(checkpoint_path(checkpoint)) / PRETRAINING
         record = pretraining_without_paths(read_json(path)) if path.is_file() else None
     return model, load_tokenizer(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer, record
-
-
-def require_fitting(tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> None:
-    """Refuse a tokenizer that is not the encoder's.
-
-    Raises:
-        InputError: it has more entries than the encoder, or no token for CLS.
-    """
-    if len(tokenizer) > encoder.config.vocab_size:
-        raise InputError(
-            f"The tokenizer has {len(tokenizer)} entries but the encoder only {encoder.config.vocab_size}: "
-            "give the tokenizer it was pre-trained with."
-        )
-    if tokenizer.cls_token_id is None and tokenizer.bos_token_id is None:
-        raise InputError("The tokenizer has no CLS token: give the one the encoder was pre-trained with.")

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+from hf_cocondenser.retrieval.retriever import transformers_of
 from hf_cocondenser.utils.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 _CLASSIC = ("Transformer", "Pooling", "Dense", "Normalize")
 _POOLING_KEYS = {
@@ -24,6 +28,15 @@ _POOLING_KEYS = {
     "weightedmean": "pooling_mode_weightedmean_tokens",
     "lasttoken": "pooling_mode_lasttoken",
 }
+
+
+def save_portable(retriever: SentenceTransformer, folder: Path) -> None:
+    """Write a retriever in the layout that every version reads, with what sentence-transformers itself does not record."""
+    retriever.save_pretrained(str(folder), create_model_card=False)
+    if any(getattr(transformer, "do_lower_case", False) for transformer in transformers_of(retriever)):
+        for path in folder.rglob("sentence_bert_config.json"):
+            write_json(path, read_json(path) | {"do_lower_case": True})
+    make_portable(folder)
 
 
 def make_portable(folder: Path) -> None:
@@ -70,7 +83,7 @@ def _write_dense(path: Path) -> None:
 def _transformer_settings(folder: Path) -> dict[str, Any]:
     before = read_json(folder / "sentence_bert_config.json")
     length = read_json(folder / "tokenizer_config.json")["model_max_length"]
-    settings: dict[str, Any] = {"max_seq_length": length, "do_lower_case": False}
+    settings: dict[str, Any] = {"max_seq_length": length, "do_lower_case": before.get("do_lower_case", False)}
     # Lengths by kind of text have no earlier form: sentence-transformers 6 uses them, servers the one above.
     settings |= {name: before[name] for name in ("query_length", "document_length") if before.get(name)}
     if without_pooler := pooler_option(AutoConfig.from_pretrained(folder)):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.hub.card import CARD_FILE, is_edited, render_card
-from hf_cocondenser.hub.checkpoint import CONDENSER_FOLDER
-from hf_cocondenser.hub.export import copy_condenser
+from hf_cocondenser.hub.export import copy_code, copy_condenser
 from hf_cocondenser.hub.records import FINETUNING, card_from_records, finetuning_without_paths
 from hf_cocondenser.hub.results import RESULTS_FILE, Result, read_results
+from hf_cocondenser.utils.checkpoint import CONDENSER_FOLDER
 from hf_cocondenser.utils.files import read_json, write_json, write_text
 from hf_cocondenser.utils.loading import one_line
 
@@ -64,6 +64,7 @@ def publish(
         changed = Path(temporary)
         if condenser is not None:
             copy_condenser(condenser, changed / CONDENSER_FOLDER)
+            copy_code(changed / CONDENSER_FOLDER, changed)
         if results is not None:
             measured = read_results(Path(results) / RESULTS_FILE)
             if not measured:

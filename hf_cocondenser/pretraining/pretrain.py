@@ -13,18 +13,16 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import IntervalStrategy
 
+from hf_cocondenser.backbones import set_dropout, usable_positions
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.data.collator import CondenserCollator
 from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.store import SpanStore, read_manifest
 from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER, load_tokenizer
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.hub.checkpoint import condenser_place
-from hf_cocondenser.hub.export import usable_positions
 from hf_cocondenser.hub.records import PRETRAINING as RECORD
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
-from hf_cocondenser.pretraining.dropout import set_dropout
 from hf_cocondenser.pretraining.latent_start import start_from_documents
 from hf_cocondenser.pretraining.record import HEAD, record_of, run_record, scale_like
 from hf_cocondenser.pretraining.run import (
@@ -33,12 +31,12 @@ from hf_cocondenser.pretraining.run import (
     is_of_a_run,
     require_reporters,
     require_same_run,
-    require_sensible,
     resumed_from,
     run_identity,
 )
 from hf_cocondenser.pretraining.trainer import CondenserTrainer
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.checkpoint import condenser_place
 from hf_cocondenser.utils.files import require_new_folder, write_json
 from hf_cocondenser.utils.loading import loading, refuse_classifier
 from hf_cocondenser.utils.progress import fit_to_output
@@ -98,7 +96,7 @@ def load_model(
             "prepare the spans with the model's own tokenizer."
         )
     positions = usable_positions(model.get_backbone())
-    if options.max_length > positions:
+    if positions is not None and options.max_length > positions:
         raise InputError(f"max_length is {options.max_length}, but '{start}' takes at most {positions} tokens.")
     if options.dropout is not None:
         set_dropout(model, options.dropout)
@@ -187,7 +185,6 @@ def pretrain(
         InputError: an input cannot be used; see `load_model`, `SpanDataset`, `CondenserTrainer`.
     """
     options = options or ModelOptions()
-    require_sensible(args, options)
     require_reporters(args)
     output = Path(args.output_dir)
     last = resumed_from(output) if resume else None

@@ -8,11 +8,11 @@ from typing import Any
 
 from transformers.utils import cached_file
 
-from hf_cocondenser.hub.checkpoint import CONDENSER_FOLDER
 from hf_cocondenser.hub.records import PRETRAINING
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
 from hf_cocondenser.pretraining.trainer import CondenserTrainer
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.checkpoint import CONDENSER_FOLDER
 from hf_cocondenser.utils.files import absolute_if_there, read_json
 from hf_cocondenser.utils.loading import out_of_reach
 

@@ -26,40 +26,6 @@ RUN = "run.json"
 _REPORTER_PACKAGES = {"azure_ml": "azureml-sdk", "comet_ml": "comet-ml", "flyte": "flytekit"}  # else their own names
 
 
-def require_sensible(args: CondenserTrainingArguments, options: ModelOptions) -> None:
-    """Refuse numbers that torch would stop at only after the model is made, or not at all.
-
-    Raises:
-        InputError: one is out of its range, or asks for what these losses cannot do.
-    """
-    least = {
-        "per_device_train_batch_size": 1,
-        "per_device_eval_batch_size": 1,
-        "gradient_accumulation_steps": 1,
-        "dataloader_num_workers": 0,
-        "weight_decay": 0,
-    }
-    for name, lowest in least.items():
-        if getattr(args, name) < lowest:
-            raise InputError(f"{name} is {getattr(args, name)}; it must be {lowest} or more.")
-    require_seed(args.seed)
-    if args.learning_rate <= 0:
-        raise InputError(f"learning_rate is {args.learning_rate}; it must be positive.")
-    if args.max_steps <= 0 and args.num_train_epochs <= 0:
-        raise InputError(f"num_train_epochs is {args.num_train_epochs}; it must be positive, or max_steps given.")
-    if options.max_length < 3:
-        raise InputError(f"max_length is {options.max_length}; two special tokens and a token need 3 or more.")
-    if options.dropout is not None and not 0 <= options.dropout < 1:
-        raise InputError(f"dropout is {options.dropout}; it must be at least 0 and below 1.")
-    for name, wanted in (("remove_unused_columns", False), ("label_smoothing_factor", 0.0)):
-        if getattr(args, name) != wanted:
-            raise InputError(f"{name} is {getattr(args, name)}, which these losses cannot do; leave it out.")
-    if args.train_sampling_strategy != "random":
-        raise InputError(
-            f"train_sampling_strategy is {args.train_sampling_strategy}; batches are drawn at random, leave it out."
-        )
-
-
 def require_seed(seed: int) -> None:
     """Refuse a seed that NumPy cannot take.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from hf_cocondenser.data.text import HAN_OR_KANA, first_sentence
+
 SUMMARY_WORDS = (4, 30)
 BODY_WORDS = 20
 
@@ -20,9 +22,7 @@ _LINK = re.compile(r"!?\[`?~?([^\]`]*)`?\]\([^)]*\)|`([^`<]*?) *<[^`>]*>`_{0,2}"
 _CODE = re.compile(r"\[?`{1,2}~?([^`]*)`{1,2}_{0,2}\]?")
 _TAG = re.compile(r"</?\w+[^<>]{0,80}>|\{\{?[\w. ]*\}?\}|%\(\w+\)s|&\w+;|https?://\S+")
 _SIGNATURE = re.compile(r"^[\w.]+ ?\(.*\)\s*(->.*|:)?$", re.DOTALL)
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')]?\s+(?=[\"'(]?[A-Z0-9])|(?<=[。！？])\s*(?=.)")
-_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|Eq|Fig|No|al|Dr)|\b[A-Z])\.$")
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\d_]{2,}")
+_WORD = re.compile(HAN_OR_KANA + r"|[^\W\d_]{2,}")
 
 
 def split_docstring(text: str) -> tuple[str, list[str]] | None:
@@ -75,15 +75,6 @@ def plain_line(line: str) -> str:
     line = _LINK.sub(lambda match: match[1] or match[2] or "", line)
     line = _CODE.sub(r"\1", line)
     return _TAG.sub(" ", line).replace("**", "").replace("\\", " ")
-
-
-def first_sentence(paragraph: str) -> tuple[str, str]:
-    """Return (first sentence, the rest of the paragraph)."""
-    for match in _SENTENCE_END.finditer(paragraph):
-        head = paragraph[: match.start()]
-        if not _ABBREVIATION.search(head):
-            return head, paragraph[match.end() :]
-    return paragraph, ""
 
 
 def count_words(text: str) -> int:

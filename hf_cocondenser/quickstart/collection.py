@@ -1,4 +1,4 @@
-"""Turns entries (a text and the query that asks for it) into a BEIR folder with held-out groups, and its documents.
+"""The quickstart's collection: texts, and for each the query that asks for it, as a BEIR folder with held-out groups.
 
 A group (a module, a user's document) lies wholly in train, dev or test, so a held-out query never asks for something
 the retriever was trained to find a neighbour of.
@@ -7,20 +7,29 @@ the retriever was trained to find a neighbour of.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from hf_cocondenser.data.documents import load_documents
+from hf_cocondenser.data.text import first_sentence
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.quickstart.cleaning import count_words
+from hf_cocondenser.quickstart.docstrings import Docstring, read_docstrings
 from hf_cocondenser.quickstart.duplicates import near_duplicates
 from hf_cocondenser.utils.files import output_folder, write_json
 
+logger = logging.getLogger(__name__)
+
 FEWEST_QUERIES = 60
 TEST_QUERIES, DEV_QUERIES = 1000, 400  # or a tenth, a twentieth of a small collection
-SPLITS = ("train", "dev", "test")
+MODULE_DEPTH = 3  # transformers.models.bert, scipy.stats._qmc: siblings share their words, so they share a split
+WHOLE_DOCUMENT_CHARACTERS = 2000  # a longer document is searched passage by passage
+TITLE_WORDS, SENTENCE_WORDS, TEXT_WORDS = 2, 4, 10
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,63 @@ class Entry:
         """The passages, separated by blank lines."""
         return "\n\n".join(self.passages)
 
+    @property
+    def query_id(self) -> str:
+        """The id of the query: never the document's own, which evaluators may take for a self-match."""
+        return f"query:{self.id}"
+
+
+def build_collection(
+    output_dir: str | Path, corpus: str | Path | None = None, *, most: int | None = None, processes: int = 2
+) -> dict[str, Any]:
+    """Write the collection to search and to learn from as a BEIR folder with `documents.jsonl`; return its counts.
+
+    Args:
+        output_dir: the folder to write.
+        corpus: own documents, as `load_documents` takes them; the installed packages' docstrings when None.
+        most: texts at most; beyond it a choice by the hash of their ids.
+        processes: how many files are parsed at a time.
+
+    Raises:
+        InputError: the documents cannot be read, or give too few pairs of a query and a text.
+    """
+    if corpus is None:
+        entries = documentation_entries(read_docstrings(processes=processes))
+    else:
+        entries = own_entries(load_documents(corpus))
+    report = write_collection(distinct_entries(entries, most), output_dir)
+    logger.info("Collection: %s.", ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.items()))
+    return report
+
+
+def documentation_entries(docstrings: Iterable[Docstring]) -> Iterator[Entry]:
+    """One entry per docstring: its summary asks for the rest of it; modules are the groups."""
+    for docstring in docstrings:
+        group = ".".join(docstring.module.split(".")[:MODULE_DEPTH])
+        yield Entry(docstring.qualified_name, group, docstring.summary, docstring.paragraphs)
+
+
+def own_entries(documents: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
+    """Entries for documents with "_id", "title" and "passages"; each document is a group.
+
+    A short document with a title is one entry, asked for by the title. Of any other, each passage (or the whole of a
+    short one) is an entry, asked for by its first sentence, which is taken out of it.
+    """
+    for document in documents:
+        name = "_".join(str(document["_id"]).split())  # run files separate by white space
+        title, passages = document["title"] or "", [" ".join(text.split()) for text in document["passages"]]
+        passages = [text for text in passages if text]
+        short = sum(map(len, passages)) <= WHOLE_DOCUMENT_CHARACTERS
+        if short and count_words(title) >= TITLE_WORDS and _long_enough(passages):
+            yield Entry(name, name, title, tuple(passages))
+            continue
+        parts = {name: passages} if short else {f"{name}:{i:05d}": [text] for i, text in enumerate(passages)}
+        for part, texts in parts.items():
+            query, rest = first_sentence(texts[0]) if texts else ("", "")
+            body = ([rest] if rest else []) + texts[1:]
+            if count_words(query) >= SENTENCE_WORDS and _long_enough(body):
+                yield Entry(part, name, query, tuple(body), name)
+
 
 def distinct_entries(entries: Iterable[Entry], most: int | None = None) -> list[Entry]:
     """Leave out near-duplicate texts (the shortest id stays) and all beyond `most`, chosen by their ids' hashes."""
@@ -59,46 +125,43 @@ def write_collection(entries: Sequence[Entry], output_dir: str | Path, seed: int
     Raises:
         InputError: too few queries remain to train on and to hold out, or those of the smallest documents are too many.
     """
-    queries = _askable(entries)
-    if len(queries) < FEWEST_QUERIES:
+    askers = Counter(_normal(entry.query) for entry in entries)
+    asked = [e for e in entries if askers[_normal(e.query)] == 1 and _normal(e.query) not in _normal(e.text)]
+    if len(asked) < FEWEST_QUERIES:
         raise InputError(
-            f"The corpus gives {len(queries)} pairs of a query and a text, but the quickstart needs {FEWEST_QUERIES}: "
+            f"The corpus gives {len(asked)} pairs of a query and a text, but the quickstart needs {FEWEST_QUERIES}: "
             "pass more documents, with titles or with texts of several sentences."
         )
-    splits = split_groups(Counter(entry.group for entry in queries), seed)
-    counts = Counter(splits[entry.group] for entry in queries)
+    splits = split_groups(Counter(entry.group for entry in asked), seed)
+    counts = Counter(splits[entry.group] for entry in asked)
     if not counts["test"]:
         raise InputError(
-            f"The {len(queries)} queries come from {len(splits)} documents, none of them small enough to be held out for "
+            f"The {len(asked)} queries come from {len(splits)} documents, none of them small enough to be held out for "
             "the test: give more documents, or split long ones."
         )
-    report = {"documents": len(entries), "groups": len(splits)} | {
-        f"{split}_queries": counts[split] for split in SPLITS
-    }
+    report = {"documents": len(entries), "groups": len(splits)}
+    report |= {f"{split}_queries": counts[split] for split in ("train", "dev", "test")}
+    spans: dict[str, list[str]] = {}  # by document: what two spans may be drawn from
+    for entry in entries:
+        spans.setdefault(entry.document or entry.id, []).extend(entry.passages)
     with output_folder(output_dir) as folder:
-        _write_jsonl(folder / "corpus.jsonl", ({"_id": e.id, "title": "", "text": e.text} for e in entries))
-        _write_jsonl(folder / "documents.jsonl", _documents(entries))
-        _write_jsonl(folder / "queries.jsonl", ({"_id": query_id(e), "text": e.query} for e in queries))
+        _write_rows(folder / "corpus.jsonl", ({"_id": e.id, "title": "", "text": e.text} for e in entries))
+        _write_rows(folder / "documents.jsonl", ({"_id": d, "title": "", "passages": p} for d, p in spans.items()))
+        _write_rows(folder / "queries.jsonl", ({"_id": e.query_id, "text": e.query} for e in asked))
         (folder / "qrels").mkdir()
         for split in counts:  # where no group is small enough for dev, fine-tuning on this folder holds out its own
-            rows = [f"{query_id(e)}\t{e.id}\t1\n" for e in queries if splits[e.group] == split]
-            (folder / "qrels" / f"{split}.tsv").write_text(
-                "".join(["query-id\tcorpus-id\tscore\n", *rows]), encoding="utf-8"
-            )
+            rows = [f"{e.query_id}\t{e.id}\t1\n" for e in asked if splits[e.group] == split]
+            text = "".join(["query-id\tcorpus-id\tscore\n", *rows])
+            (folder / "qrels" / f"{split}.tsv").write_text(text, encoding="utf-8")
         write_json(folder / "collection.json", report | {"seed": seed})
     return report
-
-
-def query_id(entry: Entry) -> str:
-    """Return the id of an entry's query: never the document's own, which evaluators may take for a self-match."""
-    return f"query:{entry.id}"
 
 
 def split_groups(sizes: Counter[str], seed: int) -> dict[str, str]:
     """Assign each group to test, dev or train: whole groups, in random order, until test and dev are full."""
     total = sum(sizes.values())
     wanted = {"test": min(TEST_QUERIES, total // 10), "dev": min(DEV_QUERIES, total // 20)}
-    splits = {}
+    splits: dict[str, str] = {}
     filled: Counter[str] = Counter()
     for group in sorted(sizes, key=lambda group: _hash(f"{seed} {group}")):
         # A group too large for what is left of a held-out part goes to the next one, at last to train.
@@ -108,17 +171,8 @@ def split_groups(sizes: Counter[str], seed: int) -> dict[str, str]:
     return splits
 
 
-def _askable(entries: Sequence[Entry]) -> list[Entry]:
-    askers = Counter(_normal(entry.query) for entry in entries)
-    return [e for e in entries if askers[_normal(e.query)] == 1 and _normal(e.query) not in _normal(e.text)]
-
-
-def _documents(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
-    """The entries' texts put together again by document: what two spans may be drawn from."""
-    passages: dict[str, list[str]] = {}
-    for entry in entries:
-        passages.setdefault(entry.document or entry.id, []).extend(entry.passages)
-    return ({"_id": name, "title": "", "passages": texts} for name, texts in passages.items())
+def _long_enough(passages: list[str]) -> bool:
+    return sum(map(count_words, passages)) >= TEXT_WORDS
 
 
 def _normal(text: str) -> str:
@@ -129,6 +183,6 @@ def _hash(text: str) -> bytes:
     return blake2b(text.encode(), digest_size=8).digest()
 
 
-def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def _write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_cocondenser.quickstart.evaluation import MEASURES, Figures, Result
+import numpy as np
+
+from hf_cocondenser.evaluation.figures import new_figure, save_figure
+from hf_cocondenser.evaluation.measures import DEFAULT_MEASURES, PerQuery, evaluate_run, values_of
+from hf_cocondenser.evaluation.significance import bootstrap_intervals
 from hf_cocondenser.quickstart.training import Training
+from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.runs import Run, ranked
+from hf_cocondenser.utils.tables import markdown_table, with_interval
 
 LOSSES = {
     "loss": "loss",
@@ -17,31 +24,39 @@ LOSSES = {
     "head_mlm_loss": "MLM, head",
     "late_mlm_loss": "MLM, late",
 }
+Figures = dict[str, dict[str, Any]]
+"""Measure -> `mean` and its 95 % bootstrap `interval` [low, high]."""
 
 
-def format_table(results: Sequence[Result]) -> str:
-    """The results as a Markdown table, means with their 95 % intervals."""
-    rows = [["", *MEASURES]]
-    rows += [[result.name, *(_with_interval(result.figures[m], "") for m in MEASURES)] for result in results]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+@dataclass(frozen=True)
+class Result:
+    """One line of the table: a system's run, its means with intervals, and its values query by query."""
+
+    name: str
+    run: Run
+    figures: Figures
+    per_query: PerQuery
 
 
-def format_differences(differences: Mapping[str, Figures]) -> str:
-    """One line per comparison: mean difference and its paired interval for each measure."""
-    lines = []
-    for name, gains in differences.items():
-        parts = [f"{m} {_with_interval(figure, '+')}" for m, figure in gains.items()]
-        lines.append(f"- {name}: {', '.join(parts)}")
-    return "\n".join(lines)
+def measure(name: str, data: RetrievalData, run: Run) -> Result:
+    """Measure a run on the judged queries."""
+    _, per_query = evaluate_run(data.qrels, run, DEFAULT_MEASURES)
+    return Result(name, run, _figures(_values(per_query)), per_query)
 
 
-def _with_interval(figure: Mapping[str, Any], sign: str) -> str:
-    low, high = figure["interval"]
-    return f"{figure['mean']:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+def difference(one: Result, other: Result) -> Figures:
+    """How much better `one` is than `other` by each measure, query by query."""
+    return _figures(_values(one.per_query) - _values(other.per_query))
+
+
+def _values(per_query: PerQuery) -> np.ndarray:
+    """The values (queries, measures)."""
+    return np.stack([values_of(per_query, measure, sorted(per_query)) for measure in DEFAULT_MEASURES], axis=1)
+
+
+def _figures(values: np.ndarray) -> Figures:
+    columns = zip(DEFAULT_MEASURES, values.mean(axis=0).tolist(), bootstrap_intervals(values).T.tolist(), strict=True)
+    return {name: {"mean": mean, "interval": interval} for name, mean, interval in columns}
 
 
 def format_answers(queries: Mapping[str, str], run: Run, corpus: Mapping[str, str], shown: int = 3) -> str:
@@ -50,12 +65,11 @@ def format_answers(queries: Mapping[str, str], run: Run, corpus: Mapping[str, st
     for query, text in queries.items():
         lines.append(f"? {text}")
         for document, _ in ranked(run[query], shown):
-            beginning = textwrap.shorten(corpus[document], 90, placeholder=" ...")
-            lines.append(f"    {document}: {beginning}")
+            lines.append(f"    {document}: {textwrap.shorten(corpus[document], 90, placeholder=' ...')}")
     return "\n".join(lines)
 
 
-def closing_words(
+def write_page(
     folder: Path,
     results: Sequence[Result],
     differences: Mapping[str, Figures],
@@ -64,25 +78,32 @@ def closing_words(
 ) -> str:
     """All of it as one Markdown page."""
     counts = record["collection"]
-    trainings = "\n".join(
-        f"- {name}: {', '.join(f'{number:,} {unit}' for unit, number in values.items())}"
+    rows = [["", *DEFAULT_MEASURES]]
+    rows += [[r.name, *(with_interval(**r.figures[m], digits=3) for m in DEFAULT_MEASURES)] for r in results]
+    gains = [
+        f"- {name}: " + ", ".join(f"{m} {with_interval(**figure, sign='+', digits=3)}" for m, figure in gain.items())
+        for name, gain in differences.items()
+    ]
+    trainings = [
+        f"- {name}: {', '.join(f'{number:,} {unit}' for unit, number in values.items())}".replace("_", " ")
         for name, values in record["trainings"].items()
-    ).replace("_", " ")
+    ]
+    newline = "\n"
     return f"""# Quickstart
 
 {counts["documents"]:,} texts, {counts["train_queries"]:,} training queries; {counts["test_queries"]:,} test queries of
 modules or documents whose queries training never saw. Means with 95 % bootstrap intervals over queries; seed {record["seed"]},
 {record["device"]}, {record["seconds"]:.0f} seconds.
 
-{format_table(results)}
+{markdown_table(rows)}
 
 Differences, with paired intervals:
 
-{format_differences(differences)}
+{newline.join(gains)}
 
 Trainings (losses.png):
 
-{trainings}
+{newline.join(trainings)}
 
 Some answers of the retriever:
 
@@ -100,24 +121,14 @@ Ask it more, and go on with your own documents and queries:
 
 def plot_losses(path: Path, stages: Mapping[str, Training], finetunings: Mapping[str, Training]) -> None:
     """Draw the losses of the pre-training stages and of the fine-tunings as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    panels = [(name, {LOSSES[key]: curve(stage, key) for key in LOSSES}) for name, stage in stages.items()]
-    panels.append(("fine-tuning", {name: curve(training, "loss") for name, training in finetunings.items()}))
-    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    panels = {name: {LOSSES[key]: stage.curve(key) for key in LOSSES} for name, stage in stages.items()}
+    panels["fine-tuning"] = {name: training.curve("loss") for name, training in finetunings.items()}
+    figure, all_axes = new_figure(width=5 * len(panels), height=4, columns=len(panels))
+    for axes, (title, curves) in zip(np.atleast_1d(all_axes), panels.items(), strict=True):
         for name, (steps, values) in curves.items():
             if steps:
                 axes.plot(steps, values, label=name)
         axes.set(title=title, xlabel="step", ylabel="loss")
         if axes.lines:
             axes.legend()
-    figure.savefig(path, dpi=120)
-
-
-def curve(training: Training, key: str) -> tuple[list[float], list[float]]:
-    """The steps and values of one logged number."""
-    lines = [line for line in training.log if key in line]
-    return [line["step"] for line in lines], [float(line[key]) for line in lines]
+    save_figure(figure, path)

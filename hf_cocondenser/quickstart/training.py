@@ -14,10 +14,10 @@ from hf_cocondenser.finetuning.negatives.mining import bm25_pool, mined_pool
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
 from hf_cocondenser.finetuning.training_set import Pool, TrainingSet, relevant_documents
-from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
+from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions, PretrainingStage
 from hf_cocondenser.pretraining.pretrain import pretrain
-from hf_cocondenser.quickstart.recipe import Recipe
 from hf_cocondenser.quickstart.schedule import ENDLESS, TimedSchedule
+from hf_cocondenser.quickstart.settings import Settings
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.encode import resolve_precision
@@ -39,6 +39,11 @@ class Training:
     seconds: float
     log: LogHistory
 
+    def curve(self, key: str) -> tuple[list[float], list[float]]:
+        """The steps and values of one logged number."""
+        lines = [line for line in self.log if key in line]
+        return [line["step"] for line in lines], [float(line[key]) for line in lines]
+
     def summary(self) -> dict[str, Any]:
         """Steps, seconds and tokens, for the record."""
         speeds = [line["tokens_per_second"] for line in self.log if "tokens_per_second" in line]
@@ -47,27 +52,19 @@ class Training:
 
 
 def pretrain_stage(
-    stage: str,
+    stage: PretrainingStage,
     start: str | Path,
     spans: Path,
     output_dir: Path,
-    recipe: Recipe,
+    settings: Settings,
     seconds: float,
     *,
     fresh: bool,
     seed: int,
 ) -> Training:
-    """Run one pre-training stage for `seconds`.
+    """Run one pre-training stage for `seconds`, counted from the first step on.
 
-    Args:
-        stage: `condenser` or `cocondenser`.
-        start: a checkpoint, or the configuration of a fresh encoder.
-        spans: the prepared documents.
-        output_dir: becomes the pre-training checkpoint.
-        recipe: batch, rates, lengths.
-        seconds: from the first step on.
-        fresh: the encoder began with random weights: its dot products must be scaled.
-        seed: of everything random.
+    `fresh`: the encoder began with random weights, so its dot products must be scaled.
     """
     on_cpu = not torch.cuda.is_available()
     device = torch.device("cpu" if on_cpu else "cuda")
@@ -75,10 +72,10 @@ def pretrain_stage(
         output_dir=str(output_dir),
         stage=stage,
         grad_cache=False,
-        chunk_tokens=recipe.chunk_tokens,
-        temperature=recipe.temperature() if fresh else None,
-        per_device_train_batch_size=recipe.pretraining_batch,
-        learning_rate=recipe.condenser_rate if stage == "condenser" else recipe.cocondenser_rate,
+        chunk_tokens=settings.chunk_tokens,
+        temperature=settings.temperature() if fresh else None,
+        per_device_train_batch_size=settings.pretraining_batch,
+        learning_rate=settings.condenser_rate if stage == "condenser" else settings.cocondenser_rate,
         max_steps=ENDLESS,
         bf16=resolve_precision("auto", device) == "bfloat16",
         use_cpu=on_cpu,
@@ -88,33 +85,26 @@ def pretrain_stage(
         save_strategy="no",
         dataloader_pin_memory=not on_cpu,
     )
-    options = ModelOptions(max_length=recipe.span_tokens + 2)
+    options = ModelOptions(max_length=settings.span_tokens + 2)
     with TimedSchedule(stage, seconds) as schedule:
         pretrain(start, spans, args, options, callbacks=[schedule])
     return Training(output_dir, schedule.steps, schedule.used, schedule.log)
 
 
 class Finetuning:
-    """Fine-tuning from several starting points on the same queries and the same BM25 negatives.
+    """Fine-tuning from several starting points on the same queries and the same BM25 negatives."""
 
-    Args:
-        data: training queries, judgements and corpus.
-        recipe: batch, rate, lengths.
-        fresh: the encoder began with random weights.
-        seed: of everything random.
-    """
-
-    def __init__(self, data: RetrievalData, recipe: Recipe, *, fresh: bool, seed: int) -> None:
+    def __init__(self, data: RetrievalData, settings: Settings, *, fresh: bool, seed: int) -> None:
         self.config = FinetuneConfig(
             rounds=1,
             max_steps=ENDLESS,
-            batch_size=min(recipe.finetuning_batch, len(data.queries)),
-            negatives_per_query=recipe.negatives,
-            chunk_tokens=recipe.chunk_tokens,
-            learning_rate=recipe.finetuning_rate,
-            temperature=str(recipe.temperature()) if fresh else "auto",
-            query_length=recipe.query_length,
-            passage_length=recipe.text_length,
+            batch_size=min(settings.finetuning_batch, len(data.queries)),
+            negatives_per_query=settings.negatives,
+            chunk_tokens=settings.chunk_tokens,
+            learning_rate=settings.finetuning_rate,
+            temperature=str(settings.temperature()) if fresh else "auto",
+            query_length=settings.query_length,
+            passage_length=settings.text_length,
             evaluations=0,
             seed=seed,
         )
@@ -136,13 +126,7 @@ class Finetuning:
     ) -> tuple[Training, SentenceTransformer]:
         """Fine-tune from `start` for `seconds`, or `steps` if these are done earlier; return the retriever, too.
 
-        Args:
-            start: a retriever or plain checkpoint.
-            output_dir: holds the new one in `retriever`.
-            name: what the progress bar says.
-            seconds: from the first step on.
-            steps: at most.
-            mined: negatives beside BM25's, for a second round.
+        `mined`: negatives beside BM25\'s, for a second round.
         """
         output_dir.mkdir(parents=True)
         pools = [self.bm25] if mined is None else [self.bm25, mined]
@@ -150,7 +134,7 @@ class Finetuning:
         training_set = TrainingSet(
             self.data.queries, self.data.corpus, relevant, pools, self.config.negatives_per_query, self.config.seed
         )
-        model = load_starting_point(start, output_dir, self.config)
+        model = load_starting_point(start, self.config)
         with TimedSchedule(name, seconds, steps) as schedule:
             train_round(model, training_set, None, output_dir, self.config, schedule)
         return Training(output_dir / RETRIEVER, schedule.steps, schedule.used, schedule.log), model

@@ -1,1 +1,5 @@
 """What the papers compare, on the package's own tools."""
+
+from hf_cocondenser.utils.lazy import submodules
+
+__getattr__ = submodules(__name__)

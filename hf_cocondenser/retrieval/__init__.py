@@ -8,6 +8,7 @@ from hf_cocondenser.retrieval.encode import Encoder, encode_texts
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import Qrels, Run, read_run, write_run
+from hf_cocondenser.utils.lazy import submodules
 
 __all__ = [
     "BM25Index",
@@ -24,3 +25,5 @@ __all__ = [
     "reciprocal_rank_fusion",
     "write_run",
 ]
+
+__getattr__ = submodules(__name__)

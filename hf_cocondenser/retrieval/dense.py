@@ -15,8 +15,9 @@ from hf_cocondenser.retrieval.embeddings import encode_corpus
 from hf_cocondenser.retrieval.encode import Encoder
 from hf_cocondenser.retrieval.index import FaissIndex
 from hf_cocondenser.retrieval.milvus import MilvusIndex
-from hf_cocondenser.retrieval.retriever import Similarity, choose_similarity, fingerprint
+from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.retrieval.runs import Run
+from hf_cocondenser.retrieval.similarity import Similarity, choose_similarity
 from hf_cocondenser.retrieval.topk import Matrix, exact_top_k, normalized
 from hf_cocondenser.utils.distributed import cpu_threads, launched_processes
 from hf_cocondenser.utils.hashes import hash_texts

@@ -17,19 +17,15 @@ import torch
 from tqdm.auto import tqdm
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.retrieval.retriever import Kind, prompt_of, transformers_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-Kind = Literal["query", "document"]
 Features = dict[str, Any]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS = get_args(Precision)
-_PROMPT_NAMES = {
-    "query": ("query",),
-    "document": ("document", "passage", "corpus"),
-}  # sentence-transformers' own order
 _TEXTS_AT_ONCE = 1024  # tokenised in one call; batches are cut from these
 _CPU_TOKENS = 1024  # activations of a batch stay in the cache: measured best from 512 to 2048 on Zen 4
 _GPU_TOKENS = 16384
@@ -72,7 +68,7 @@ class Encoder:
         """Make the retriever ready.
 
         Args:
-            model: the retriever; it is not changed (bf16 works on a copy).
+            model: the retriever; it is not changed (another precision than its own works on a copy).
             precision: `auto`, `float32` or `bfloat16`.
             batch_tokens: padded tokens of a batch; by default what suits the device.
             threads: batches computed side by side on a CPU (PyTorch's number of threads by default).
@@ -81,7 +77,7 @@ class Encoder:
             InputError: the precision is not known.
         """
         self.precision = resolve_precision(precision, model.device)
-        self.model = _in_bfloat16(model) if self.precision == "bfloat16" else model
+        self.model = _in_precision(model, self.precision)
         on_cpu = model.device.type == "cpu"
         self.batch_tokens = batch_tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS)
         self.threads = (threads or torch.get_num_threads()) if on_cpu else 1
@@ -113,7 +109,7 @@ class Encoder:
             InputError: a vector is not of finite numbers.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        prompt = self._prompt(kind)
+        prompt = prompt_of(self.model, kind)
         # Longest first: a batch too large for the memory fails at once. Chunks are of like length, so little is padded.
         order = np.argsort([-len(text) for text in texts], kind="stable")
         chunks = [order[start : start + _TEXTS_AT_ONCE] for start in range(0, len(order), _TEXTS_AT_ONCE)]
@@ -147,13 +143,6 @@ class Encoder:
                 "The retriever gives vectors that are not finite numbers; its weights are damaged, or its training diverged."
             )
         return vectors
-
-    def _prompt(self, kind: Kind) -> str | None:
-        prompts = self.model.prompts
-        for name in (*_PROMPT_NAMES[kind], self.model.default_prompt_name):
-            if name in prompts:
-                return prompts[name]
-        return None
 
     def _forward(self, batch: Features, kind: Kind) -> np.ndarray:
         device = self.model.device
@@ -249,15 +238,15 @@ def _all_rows(features: Features) -> np.ndarray:
     )
 
 
-def _in_bfloat16(model: SentenceTransformer) -> SentenceTransformer:
-    """A copy whose transformers compute in bf16 and hand float32 on to pooling and projections."""
-    from sentence_transformers.sentence_transformer.modules import Transformer
-
-    model = copy.deepcopy(model)
-    for module in model.modules():
-        if isinstance(module, Transformer):
-            module.to(torch.bfloat16)
-            module.register_forward_hook(_token_embeddings_to_float32)
+def _in_precision(model: SentenceTransformer, precision: str) -> SentenceTransformer:
+    """The retriever, or a copy whose transformers compute in a precision; pooling and projections get float32."""
+    if precision == "float32" and all(parameter.dtype == torch.float32 for parameter in model.parameters()):
+        return model
+    model = copy.deepcopy(model).float()
+    if precision == "bfloat16":
+        for transformer in transformers_of(model):
+            transformer.to(torch.bfloat16)
+            transformer.register_forward_hook(_token_embeddings_to_float32)
     return model
 
 

@@ -1,199 +1,304 @@
-"""Loading a retriever, and the similarity it was made for."""
+"""Retrievers in memory, made from any checkpoint."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
 
-from hf_cocondenser.data.tokenizer import tokenizer_hash
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_cocondenser.backbones import is_decoder, is_t5, usable_positions
+from hf_cocondenser.configuration_condenser import CondenserConfig
+from hf_cocondenser.data.tokenizer import load_tokenizer, tokenizer_hash
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.hub.export import usual_length
-from hf_cocondenser.retrieval.collections.protocols import DEFAULT, Protocol
+from hf_cocondenser.modeling_condenser import CondenserPreTrainedModel
 from hf_cocondenser.shipped import checkpoint_path
-from hf_cocondenser.utils.files import read_json
-from hf_cocondenser.utils.loading import loading, refuse_classifier
+from hf_cocondenser.utils.checkpoint import load_pretraining_checkpoint
+from hf_cocondenser.utils.hashes import hash_weights
+from hf_cocondenser.utils.loading import load_whole, loading, refuse_classifier
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
 
-Similarity = Literal["dot", "cosine"]
-SIMILARITIES = get_args(Similarity)
+Kind = Literal["query", "document"]
+
+PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}  # sentence-transformers' order
+_LONGEST_BY_DEFAULT = 512
+_WITHOUT_EFFECT = ("_name_or_path", "transformers_version", "architectures", "auto_map", "dtype", "use_cache")
 
 
 def load_retriever(name_or_path: str | Path, device: str | None = None) -> SentenceTransformer:
-    """Load a retriever: a sentence-transformers folder or Hub repository, or the encoder of a shipped checkpoint.
+    """Load a retriever: a sentence-transformers folder or Hub repository, or the encoder of a Condenser checkpoint.
+
+    Example:
+        >>> load_retriever("cocondenser-tiny").similarity_fn_name
+        'dot'
 
     Raises:
-        InputError: nothing is there, or it is a cross-encoder, or a bare or Condenser pre-training checkpoint, which has
-            no pooling and similarity of its own.
+        InputError: nothing is there, weights or the tokenizer are missing, or it is a cross-encoder or a plain encoder,
+            which has no pooling and score function of its own.
     """
-    from sentence_transformers import SentenceTransformer
-
-    if (shipped := Path(checkpoint_path(name_or_path))) != (path := Path(name_or_path)):
-        return _shipped_retriever(shipped, device)
-    if path.is_dir():
-        _refuse_bare_checkpoint(path)
-    elif path.exists():
-        raise InputError(f"'{path}' is a file; name the folder of a retriever.")
-    with loading("The retriever", name_or_path):
-        with suppress(OSError):  # a sentence-transformers model may have it in a folder of its own
-            refuse_classifier(name_or_path)
-        if not path.is_dir():
-            _refuse_bare_name(str(name_or_path))
-        return SentenceTransformer(str(name_or_path), device=device)
+    return as_retriever(name_or_path, device=device)
 
 
-def _shipped_retriever(checkpoint: Path, device: str | None) -> SentenceTransformer:
-    """What `save_retriever` would write of a checkpoint in the package.
+def as_retriever(
+    checkpoint: str | Path | CondenserPreTrainedModel,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    pooling: str | None = None,
+    similarity: str | None = None,
+    attention: str | None = None,
+    device: str | None = None,
+) -> SentenceTransformer:
+    """Make a retriever in memory from any checkpoint, in float32: the one way to it in this package.
 
-    Made in memory: among processes that work together, transformers would write a folder in the first of them only.
+    A sentence-transformers model is taken as it is. The encoder of a Condenser gets CLS pooling and the dot product,
+    which it was pre-trained for. A plain encoder gets the `pooling` that is named. Whatever it was, texts are padded on
+    the right, so that no vector depends on the texts beside it, and cut where the positions end.
+
+    Args:
+        checkpoint: a folder, a Hub name or the name of a shipped checkpoint; or a Condenser in memory, which is copied.
+        tokenizer: of a Condenser in memory.
+        pooling: of a Condenser or a plain encoder: `cls`, `mean`, `lasttoken`, or `auto`; None refuses a plain encoder.
+        similarity: `dot` or `cosine`, in the place of the checkpoint's own.
+        attention: attention implementation, such as `eager`.
+        device: where to put it; None leaves the choice to sentence-transformers.
+
+    Raises:
+        InputError: nothing is there or it cannot be read, weights or words are missing, model and tokenizer do not fit,
+            or the pooling does not suit the model.
     """
-    import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
-    transformer = Transformer(str(checkpoint), model_kwargs={"dtype": torch.float32})
-    encoder = transformer.model = transformer.model.get_backbone()
-    transformer.max_seq_length = usual_length(encoder)
-    return SentenceTransformer(
-        modules=[transformer, Pooling(encoder.config.hidden_size, "cls")], similarity_fn_name="dot", device=device
-    )
+    name = checkpoint if isinstance(checkpoint, str | Path) else type(checkpoint).__name__
+    options: dict[str, Any] = {"dtype": torch.float32} | ({"attn_implementation": attention} if attention else {})
+    model_type = _model_type(checkpoint) if isinstance(checkpoint, str | Path) else CondenserConfig.model_type
+    if model_type is None:
+        place = str(checkpoint_path(name))
+        model = load_whole(SentenceTransformer, "The retriever", place, device=device, model_kwargs=options).float()
+    else:
+        if model_type == CondenserConfig.model_type:
+            transformer = _transformer_of_condenser(checkpoint, tokenizer, attention)
+            pooling = "cls" if pooling in (None, "auto") else pooling
+        elif pooling is None:
+            raise InputError(
+                f"'{name}' is a plain {model_type} encoder without modules.json, so its pooling and similarity are unknown. "
+                f"Train a retriever from it with `hf-cocondenser finetune {name}`."
+            )
+        else:
+            transformer = load_whole(Transformer, "The checkpoint", name, model_kwargs=options)
+            pooling = _suitable_pooling(transformer, pooling, name)
+            logger.info("%s is a plain checkpoint: it gets %s pooling and the %s.", name, pooling, similarity or "dot")
+        modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling)]
+        model = SentenceTransformer(modules=modules, similarity_fn_name=similarity or "dot", device=device)
+    for transformer in transformers_of(model):
+        _make_sound(transformer, name)
+    if similarity is not None:
+        model.similarity_fn_name = similarity
+    return model
 
 
-def choose_similarity(model: SentenceTransformer, wanted: str | None = None, *, force: bool = False) -> str:
-    """The similarity to search with: the retriever's own.
-
-    Args:
-        model: the retriever.
-        wanted: `dot` or `cosine`, when the caller asks for one.
-        force: allow one that the retriever was not made for.
+def is_retriever(name: str | Path) -> bool:
+    """Whether a checkpoint is a sentence-transformers model, with a pooling of its own.
 
     Raises:
-        InputError: the retriever is compared by a distance, or does not say by what, or `wanted` is not its own and
-            `force` is false.
+        InputError: there is nothing of that name.
     """
-    own = recorded_similarity(model)
-    if own is None and wanted is None:
-        raise InputError(
-            "The retriever does not say whether its vectors are compared by dot product or cosine; look it up where it was"
-            " published and name it with --similarity."
-        )
-    own = own or str(wanted)
-    if own not in SIMILARITIES:
-        raise InputError(f"The retriever compares by '{own}'; only {' and '.join(SIMILARITIES)} can be searched.")
-    if wanted is None or wanted == own:
-        return own
-    if wanted not in SIMILARITIES:
-        raise InputError(f"The similarity '{wanted}' is not known; there are {', '.join(SIMILARITIES)}.")
-    if not force and not _gives_unit_vectors(model):
-        raise InputError(
-            f"The retriever was made for '{own}' and '{wanted}' was asked for, which gives wrong results;"
-            f" leave the similarity out, or add --force to do it all the same."
-        )
-    return wanted
+    return _model_type(name) is None
 
 
-def recorded_similarity(model: SentenceTransformer) -> str | None:
-    """What a retriever says that it is compared by; None where it says nothing and it matters.
+def _model_type(name: str | Path) -> str | None:
+    """The `model_type` of a checkpoint that is not a retriever; None for a sentence-transformers model."""
+    from sentence_transformers.util import is_sentence_transformer_model
 
-    Models of sentence-transformers before 2.7 recorded nothing, and it takes cosine for all of them; only for vectors of
-    length 1 are cosine and dot product the same.
-    """
-    if model._similarity_fn_name is None and not _gives_unit_vectors(model):
-        return None
-    return str(model.similarity_fn_name)
+    place = checkpoint_path(name)
+    path = Path(place)
+    if path.is_dir():
+        with loading("The checkpoint", name):
+            refuse_classifier(place)
+        if (path / "modules.json").is_file():
+            return None
+        if not (path / "config.json").is_file():
+            raise InputError(f"'{path}' is not a retriever: it has neither modules.json nor config.json.")
+    elif path.exists():
+        raise InputError(f"'{path}' is a file; name the folder of a retriever.")
+    with loading("The checkpoint", name):
+        refuse_classifier(place)
+        names = [str(name)] if "/" in str(name) or path.is_dir() else [f"sentence-transformers/{name}", str(name)]
+        if not path.is_dir() and any(is_sentence_transformer_model(each) for each in names):
+            return None
+        return str(PreTrainedConfig.get_config_dict(place)[0].get("model_type", "unknown"))
 
 
-@contextmanager
-def protocol_lengths(model: SentenceTransformer, protocol: Protocol) -> Iterator[None]:
-    """Read queries and documents inside as long as published figures of a data set do, then as before.
-
-    A model with absolute positions reads no longer than it says it can; T5, whose positions are relative, has no limit.
-    A data set without a protocol of its own is read as the retriever reads it anyway.
-    """
+def _transformer_of_condenser(
+    checkpoint: Any, tokenizer: PreTrainedTokenizerBase | None, attention: str | None
+) -> Any:
+    """A Condenser's encoder as a Transformer module; adapters are merged into its weights."""
     from sentence_transformers.sentence_transformer.modules import Transformer
 
-    transformers = [module for module in model.modules() if isinstance(module, Transformer)]
-    before = [(module.query_length, module.document_length, module.max_seq_length) for module in transformers]
-    if protocol is not DEFAULT:
-        for module in transformers:
-            lengths = [protocol.query_length, protocol.document_length]
-            if hasattr(module.auto_model.config, "max_position_embeddings") and module.max_seq_length:
-                lengths = [min(length, module.max_seq_length) for length in lengths]
-            module.query_length, module.document_length = lengths
-            module.max_seq_length = max(lengths)
-    try:
-        yield
-    finally:
-        for module, values in zip(transformers, before, strict=True):
-            module.query_length, module.document_length, module.max_seq_length = values
+    if isinstance(checkpoint, str | Path):
+        tokenizer = tokenizer or load_tokenizer(checkpoint)
+        encoder = load_pretraining_checkpoint(checkpoint).get_backbone()
+    elif tokenizer is None:
+        raise InputError("A model in memory has no tokenizer: give the one it was pre-trained with.")
+    else:
+        encoder = copy.deepcopy(checkpoint.get_backbone())
+    merge_adapters(encoder)
+    if attention is not None:
+        encoder.set_attn_implementation(attention)
+
+    class Around(Transformer):
+        """A Transformer module around an encoder that is there already."""
+
+        def _load_model(self, *args: Any, **kwargs: Any) -> PreTrainedModel:
+            return encoder
+
+    with TemporaryDirectory() as folder:  # for the configuration and the tokenizer, which Transformer reads from files
+        encoder.config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        transformer: Any = Around(folder)
+    transformer.__class__ = Transformer
+    transformer.tokenizer.name_or_path = tokenizer.name_or_path
+    transformer.max_seq_length = usual_length(encoder)
+    return transformer
 
 
-def _gives_unit_vectors(model: SentenceTransformer) -> bool:
-    from sentence_transformers.sentence_transformer.modules import Normalize
+def merge_adapters(encoder: PreTrainedModel) -> None:
+    """Add peft's adapters to the weights of an encoder and take them away, in place."""
+    for name, layer in list(encoder.named_modules()):
+        if hasattr(layer, "base_layer"):
+            layer.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(encoder.get_submodule(parent), child, layer.get_base_layer())
+    if getattr(encoder, "_hf_peft_config_loaded", False):
+        encoder._hf_peft_config_loaded = False
+        del encoder.peft_config
 
-    return isinstance(model[len(model) - 1], Normalize)
+
+def _suitable_pooling(transformer: Any, pooling: str, name: str | Path) -> str:
+    """What `auto` means for a plain checkpoint: the token that has seen the whole text, or the mean where there is none."""
+    config, tokenizer = transformer.auto_model.config, transformer.tokenizer
+    if is_decoder(config):
+        if pooling == "cls":
+            raise InputError(
+                f"'{name}' is a decoder ({config.model_type}): its first token sees no other, so that all vectors would be "
+                "equal. Choose pooling auto, which takes the last token, or mean."
+            )
+        return "lasttoken" if pooling == "auto" else pooling
+    if pooling != "auto":
+        return pooling
+    has_cls = not is_t5(config) and (tokenizer.cls_token_id is not None or tokenizer.bos_token_id is not None)
+    return "cls" if has_cls else "mean"
 
 
-def _refuse_bare_checkpoint(path: Path) -> None:
-    if (path / "modules.json").is_file():
+def _make_sound(transformer: Any, name: str | Path) -> None:
+    """See to poolers, padding and lengths.
+
+    Raises:
+        InputError: the tokenizer does not fit the encoder, or has no token to pad with.
+    """
+    encoder, tokenizer = transformer.auto_model, transformer.tokenizer
+    # sentence-transformers never uses a pooler; its random weights would go into the retriever, and as unused
+    # parameters they keep DDP from synchronising the gradients, silently.
+    if getattr(encoder, "pooler", None) is not None and transformer.module_output_name == "token_embeddings":
+        encoder.pooler = None
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
         return
-    if not (path / "config.json").is_file():
-        raise InputError(f"'{path}' is not a retriever: it has neither modules.json nor config.json.")
-    export = f"write a retriever with `hf-cocondenser export {path} --output-dir DIR` and name that folder."
-    if read_json(path / "config.json").get("model_type") == "condenser":
-        raise InputError(f"'{path}' is a Condenser pre-training checkpoint, not a retriever; {export}")
-    raise InputError(
-        f"'{path}' is a bare checkpoint without modules.json, so its pooling and score are unknown; {export}"
+    require_fitting(tokenizer, encoder, name)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        if tokenizer.pad_token_id is None:
+            raise InputError(f"The tokenizer of '{name}' has no padding token; add one (tokenizer.pad_token = ...).")
+    if encoder.config.pad_token_id is None:
+        encoder.config.pad_token_id = tokenizer.pad_token_id
+    tokenizer.padding_side = "right"
+    limit = usable_positions(encoder)
+    for length in ("max_seq_length", "query_length", "document_length"):
+        asked = getattr(transformer, length, None)
+        if limit is not None and asked is not None and asked > limit:
+            setattr(transformer, length, limit)
+
+
+def require_fitting(tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel, name: str | Path) -> None:
+    """Refuse a tokenizer that is not the encoder's.
+
+    Raises:
+        InputError: it has more entries than the encoder.
+    """
+    rows = encoder.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise InputError(
+            f"The tokenizer of '{name}' has {len(tokenizer)} entries but the encoder only {rows}: "
+            "give the tokenizer it was pre-trained with, or resize the encoder's embeddings."
+        )
+
+
+def usual_length(encoder: PreTrainedModel) -> int:
+    """Tokens per text of a retriever of which nobody said otherwise."""
+    return min(usable_positions(encoder) or _LONGEST_BY_DEFAULT, _LONGEST_BY_DEFAULT)
+
+
+def transformers_of(model: SentenceTransformer) -> list[Any]:
+    """The Transformer modules of a retriever, one or (untied) two."""
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    return [module for module in model.modules() if isinstance(module, Transformer)]
+
+
+def with_modules(model: SentenceTransformer, modules: Sequence[torch.nn.Module]) -> SentenceTransformer:
+    """Other modules with all other settings of a retriever: similarity, prompts, truncation and device."""
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(
+        modules=list(modules),
+        similarity_fn_name=model._similarity_fn_name,  # type: ignore[arg-type]
+        prompts=model.prompts,
+        default_prompt_name=model.default_prompt_name,
+        truncate_dim=model.truncate_dim,
+        device=str(model.device),
     )
 
 
-def _refuse_bare_name(name: str) -> None:
-    """Refuse a Hub name without modules.json: sentence-transformers would make up mean pooling and cosine for it."""
-    from sentence_transformers.util import is_sentence_transformer_model
-
-    names = [name] if "/" in name else [f"sentence-transformers/{name}", name]
-    if not any(is_sentence_transformer_model(each) for each in names):
-        raise InputError(
-            f"'{name}' is a bare checkpoint without modules.json, so its pooling and score are unknown; make a retriever"
-            " of it with `hf-cocondenser finetune`, or `export` where it is a Condenser."
-        )
+def prompt_of(model: SentenceTransformer, kind: Kind) -> str | None:
+    """The prompt that `encode_query` / `encode_document` would put before a text."""
+    prompts: Mapping[str, str] = model.prompts
+    names = (*PROMPT_NAMES[kind], model.default_prompt_name)
+    return next((prompts[name] for name in names if name in prompts), None)
 
 
-def fingerprint(model: SentenceTransformer) -> str:
-    """A hash of everything that a vector depends on: weights, modules, tokenizer, prompts, lengths."""
-    import torch
+def fingerprint(model: torch.nn.Module) -> str:
+    """SHA-256 (hex) of all that a model's output depends on: weights, configurations, modules, tokenizers, prompts, lengths.
+
+    Args:
+        model: a retriever, a cross-encoder, or another module around one.
+    """
+    from sentence_transformers.base.modules import Module
 
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        if ".pooler." in name:
-            continue  # not used; BERT-like checkpoints saved without one get a new random one at every loading
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    settings = {
-        "modules": [[type(module).__name__, _module_settings(module)] for module in model],
-        "prompts": model.prompts,
-        "default_prompt": model.default_prompt_name,
-        "max_seq_length": model.max_seq_length,
-        "truncate_dim": model.truncate_dim,
-    }
-    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-    # Not what the tokenizer's last call left set: the model's lengths say that.
-    is_fast = getattr(model.tokenizer, "is_fast", False)
-    digest.update((tokenizer_hash(model.tokenizer) if is_fast else repr(model.tokenizer)).encode())
+    hash_weights(digest, model)
+    parts: list[Any] = []
+    names = ("kind", "settings", "prompts", "default_prompt_name", "max_seq_length", "truncate_dim")
+    for module in model.modules():
+        own = {name: getattr(module, name) for name in names if hasattr(module, name)}
+        if isinstance(module, Module):
+            own["module"] = [type(module).__name__, module.get_config_dict()]
+        if isinstance(module, PreTrainedModel):
+            own["config"] = {k: v for k, v in module.config.to_dict().items() if k not in _WITHOUT_EFFECT}
+        tokenizer = getattr(module, "tokenizer", None)
+        if isinstance(tokenizer, PreTrainedTokenizerBase):
+            # Not what the tokenizer's last call left set: the lengths above say that.
+            own["tokenizer"] = tokenizer_hash(tokenizer) if tokenizer.is_fast else repr(tokenizer)
+        if own:
+            parts.append(own)
+    digest.update(json.dumps(parts, sort_keys=True, default=str).encode())
     return digest.hexdigest()
-
-
-def _module_settings(module: Any) -> Any:
-    settings = module.get_config_dict() if hasattr(module, "get_config_dict") else {}
-    inner = [part for part in module.modules() if part is not module and hasattr(part, "get_config_dict")]
-    if inner:  # a Router, whose own settings say nothing of the encoders it leads to
-        return [settings, *([type(part).__name__, part.get_config_dict()] for part in inner)]
-    return settings

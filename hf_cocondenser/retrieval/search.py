@@ -16,8 +16,9 @@ from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.encode import Precision
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
 from hf_cocondenser.retrieval.parquet import write_embeddings
-from hf_cocondenser.retrieval.retriever import Similarity, fingerprint, load_retriever
+from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever
 from hf_cocondenser.retrieval.runs import Run, ranked, require_run_ids, write_run
+from hf_cocondenser.retrieval.similarity import Similarity
 from hf_cocondenser.utils.distributed import launched_processes, local_device
 from hf_cocondenser.utils.files import require_new_file, require_new_folder
 

@@ -1,1 +1,5 @@
 """Files, loading, progress, processes, steps."""
+
+from hf_cocondenser.utils.lazy import submodules
+
+__getattr__ = submodules(__name__)

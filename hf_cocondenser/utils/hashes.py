@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.files import read_json
@@ -30,6 +33,18 @@ def hash_texts(pairs: Iterable[tuple[str, str]]) -> str:
             digest.update(len(encoded).to_bytes(8, "little"))
             digest.update(encoded)
     return digest.hexdigest()
+
+
+def hash_weights(digest: Any, model: torch.nn.Module) -> None:
+    """Put names, types, shapes and values of all weights into a digest of hashlib.
+
+    An encoder's pooler is left out: no retriever uses it, and it may be a new random one whenever a file is loaded. (That
+    of a cross-encoder lies a level deeper, `model.bert.pooler`, and counts.)
+    """
+    for name, tensor in sorted(model.state_dict().items()):
+        if ".model.pooler." not in name:
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def file_hash(path: Path) -> str:

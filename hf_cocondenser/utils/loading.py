@@ -1,27 +1,94 @@
-"""Loading things by name: whether a name is within reach, and one sentence when it cannot be loaded."""
+"""Loading things by name: whether a name is within reach, one sentence when it cannot be loaded, nothing made up."""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from huggingface_hub import constants
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import get_session, validate_repo_id
 from safetensors import SafetensorError
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.shipped import checkpoint_path
 
 _LOADING_ERRORS = (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, SafetensorError)
 _CLASSIFIER = "ForSequenceClassification"
+_POOLER = r"(.*\.)?pooler\."  # retrievers pool by themselves; transformers makes one up where the file has none
+
+Model = TypeVar("Model")
+
+
+def load_whole(
+    make: Callable[..., Model], what: str, name: str | Path, *, may_be_new: str = _POOLER, **options: Any
+) -> Model:
+    """Load a model of transformers or sentence-transformers, with all its weights and its own tokenizer.
+
+    Where a file lacks weights, transformers makes them up at random; where a folder lacks a tokenizer, it makes up one
+    without words. Every model that is loaded in this package is loaded here, so that neither goes unnoticed.
+
+    Args:
+        make: what loads it, such as `SentenceTransformer` or `AutoModel.from_pretrained`.
+        what: what `name` stands for in an error, such as "The retriever".
+        name: a folder or Hub name.
+        may_be_new: a pattern for the beginning of names of weights that the file may lack; poolers' by default, which
+            no retriever uses.
+        **options: for `make`.
+
+    Raises:
+        InputError: nothing of that name is within reach, or it cannot be loaded, or weights or words are missing.
+    """
+    with loading(what, name), _all_weights(what, name, re.compile(may_be_new)):
+        model = make(str(name), **options)
+    modules: Iterable[Any] = model.modules() if hasattr(model, "modules") else ()
+    for module in modules:
+        if isinstance(tokenizer := getattr(module, "tokenizer", None), PreTrainedTokenizerBase):
+            require_words(tokenizer, name)
+    return model
+
+
+@contextmanager
+def _all_weights(what: str, name: str | Path, may_be_new: re.Pattern[str]) -> Iterator[None]:
+    """Inside, `from_pretrained` of any model raises an `InputError` for weights that its files lack.
+
+    sentence-transformers does not hand on what transformers tells of missing weights, so the method is replaced inside.
+    """
+    original = PreTrainedModel.__dict__["from_pretrained"]
+
+    def checked(cls: type[PreTrainedModel], *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        model, info = original.__func__(cls, *args, output_loading_info=True, **kwargs)
+        if missing := sorted(key for key in info["missing_keys"] if not may_be_new.match(key)):
+            raise InputError(
+                f"{what} '{name}' lacks {len(missing)} of its weights ({missing[0]}, ...), and random ones in their place "
+                "would give wrong results unnoticed; name a folder or file that holds all of them."
+            )
+        return (model, info) if output_loading_info else model
+
+    setattr(PreTrainedModel, "from_pretrained", classmethod(checked))  # noqa: B010 - mypy refuses the assignment
+    try:
+        yield
+    finally:
+        setattr(PreTrainedModel, "from_pretrained", original)  # noqa: B010
+
+
+def require_words(tokenizer: PreTrainedTokenizerBase, name: str | Path) -> None:
+    """Refuse a tokenizer that knows special tokens only.
+
+    Raises:
+        InputError: transformers made it up, because there was none.
+    """
+    known = tokenizer.get_vocab().keys() - {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab(), "▁"}
+    if not known:
+        raise InputError(f"The files of the tokenizer of '{name}' (tokenizer.json) are missing; copy them into it.")
 
 
 @contextmanager
@@ -45,10 +112,14 @@ def loading(what: str, name: str | Path) -> Iterator[None]:
             f"'{name}' is not loaded: its PyTorch file holds other things than tensors, which may run code; convert it "
             "to safetensors where you trust it."
         ) from None
-    except _LOADING_ERRORS as error:
+    except Exception as error:
+        if type(error) is not Exception and not isinstance(error, _LOADING_ERRORS):  # the tokenizers library's is bare
+            raise
         reason = one_line(error)
         if isinstance(error, SafetensorError):
             reason = f"its weights are damaged ({reason})"
+        elif type(error) is Exception or "instantiate the backend tokenizer" in str(error):
+            reason = f"the files of its tokenizer (tokenizer.json) are missing or damaged ({reason[:200]})"
         elif "ignore_mismatched_sizes" in str(error):
             reason = "its weights do not have the sizes that its config.json names"
         raise InputError(f"{what} '{name}' cannot be loaded: {reason}") from None
@@ -116,9 +187,11 @@ def refuse_classifier(name: str | Path) -> None:
 
     Raises:
         InputError: the configuration names a classifier of texts.
-        OSError, ValueError: it cannot be read.
+        ValueError: it cannot be read.
     """
-    architectures = PreTrainedConfig.get_config_dict(name)[0].get("architectures") or []
+    architectures: list[str] = []
+    with suppress(OSError):  # a sentence-transformers model may have it in a folder of its own
+        architectures = PreTrainedConfig.get_config_dict(name)[0].get("architectures") or []
     found = next((a for a in architectures if a.endswith(_CLASSIFIER)), None)
     if found is not None:
         raise InputError(

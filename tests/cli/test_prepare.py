@@ -66,7 +66,7 @@ def test_bad_input_is_one_sentence_and_status_2(corpus, tmp_path, capsys):
     )
     assert "Name a tokenizer" in refused(corpus)
     assert "Name a tokenizer" in refused(corpus, *train, "--tokenizer", "bert-base-uncased")
-    assert "No tokenizer can be loaded" in refused(corpus, "--tokenizer", tmp_path)
+    assert "The tokenizer of" in refused(corpus, "--tokenizer", tmp_path)
     assert "invalid choice: 'words'" in refused(corpus, *train, "--unit", "words")
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"text": "a"}\n{"text": \n')

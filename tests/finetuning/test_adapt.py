@@ -16,7 +16,7 @@ from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.queries.from_documents import pseudo_queries
 
-LONG = "one two three four five six seven eight nine ten eleven."
+LONG = "One two three four five six seven eight nine ten eleven."
 
 
 def document(name: str, title: str, *passages: str) -> dict:
@@ -36,6 +36,12 @@ def test_first_sentences_are_taken_away_from_what_they_find():
     japanese = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。"
     data = pseudo_queries([document("b", "", japanese)], "toy")
     assert data.queries == {"b#0": "吾輩は猫である。"} and data.corpus["b#0"].startswith("名前")
+
+
+def test_an_abbreviation_ends_no_query():
+    data = pseudo_queries([document("a", "", "Smith et al. met Dr. Jones. " + LONG)], "toy")
+    assert data.queries == {"a#0": "Smith et al. met Dr. Jones."}
+    assert list(pseudo_queries([document("a", "", ("all of it is lower case. " + LONG).lower())], "toy").queries)
 
 
 def test_a_title_of_one_word_gives_way_to_the_first_sentence():

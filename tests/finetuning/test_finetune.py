@@ -291,7 +291,7 @@ def test_bfloat16_reaches_the_second_pass_of_the_gradient_cache(
 ):
     """The replay runs inside the backward pass, outside the trainer's autocast: the model must bring its own."""
     config = FinetuneConfig(**{**CONFIG, "max_steps": 2, "precision": "bfloat16", "gradient_cache": True})
-    model = load_starting_point(backbone_folder, tmp_path, config)
+    model = load_starting_point(backbone_folder, config)
     data = load_retrieval_data(collection, "train")
     seen = []
 

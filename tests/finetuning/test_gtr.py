@@ -19,6 +19,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from transformers import MT5Config, MT5EncoderModel, T5Config, T5ForConditionalGeneration
 from transformers.optimization import Adafactor
 
+from hf_cocondenser.backbones import set_dropout
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
@@ -27,10 +28,9 @@ from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
 from hf_cocondenser.finetuning.recipes import gtr_config, gtr_settings
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import optimizer, require_fitting_precision
-from hf_cocondenser.pretraining.dropout import set_dropout
 from hf_cocondenser.retrieval.collections.protocols import PROTOCOLS, find_protocol
 from hf_cocondenser.retrieval.encode import encode_texts
-from hf_cocondenser.retrieval.retriever import protocol_lengths
+from hf_cocondenser.retrieval.similarity import protocol_lengths
 from tests.finetuning import tolerance
 from tests.launch import torchrun
 
@@ -88,7 +88,7 @@ def test_the_layout_is_that_of_the_published_checkpoints(finished: Path):
 
 
 def test_everything_is_trained_the_projection_too(finished: Path, t5_folder: Path, tmp_path: Path):
-    start = load_starting_point(t5_folder, tmp_path, gtr_config(**SMALL)).state_dict()
+    start = load_starting_point(t5_folder, gtr_config(**SMALL)).state_dict()
     after = SentenceTransformer(str(finished)).state_dict()
     assert start.keys() == after.keys()
     for name, weight in start.items():
@@ -153,7 +153,7 @@ def written_out(q: np.ndarray, p: np.ndarray, n: np.ndarray) -> float:
 @pytest.mark.parametrize("negatives", [0, 2])
 def test_the_loss_is_the_equations(t5_folder: Path, tmp_path: Path, negatives: int):
     """In float64, cached and not: loss as written out, equal gradients, the mean over real tokens alone."""
-    model = load_starting_point(t5_folder, tmp_path, gtr_config(**SMALL)).double()
+    model = load_starting_point(t5_folder, gtr_config(**SMALL)).double()
     features = [model.preprocess(texts(6, seed)) for seed in range(2 + negatives)]
     vectors = [np.stack([by_hand(model, text) for text in texts(6, seed)]) for seed in range(2 + negatives)]
     hard = np.stack(vectors[2:], axis=1) if negatives else np.zeros((6, 0, 24))
@@ -183,7 +183,7 @@ def by_hand(model: SentenceTransformer, text: str) -> np.ndarray:
 
 def test_two_processes_equal_one(t5_folder: Path, tmp_path: Path):
     """The recipe's loss over a global batch of 8: 2 gloo processes of 4 equal 1 of 8, with and without negatives."""
-    load_starting_point(t5_folder, tmp_path, gtr_config(**SMALL)).double().save_pretrained(str(tmp_path / "model"))
+    load_starting_point(t5_folder, gtr_config(**SMALL)).double().save_pretrained(str(tmp_path / "model"))
     script = Path(__file__).with_name("two_processes.py")
     for processes in (1, 2):
         torchrun(processes, [script, tmp_path, "0.01"])
@@ -199,7 +199,7 @@ def test_a_published_layout_loads_and_continues(finished: Path, beir_folder: Pat
     model = SentenceTransformer(str(finished))
     model[0].half()
     model.save_pretrained(str(tmp_path / "published"))
-    again = load_starting_point(tmp_path / "published", tmp_path, gtr_config(**{**SMALL, "projection": 768}))
+    again = load_starting_point(tmp_path / "published", gtr_config(**{**SMALL, "projection": 768}))
     assert [type(module).__name__ for module in again] == ["Transformer", "Pooling", "Dense", "Normalize"]
     assert torch.equal(again[2].linear.weight, model[2].linear.weight)
     assert {p.dtype for p in again.parameters()} == {torch.float32}
@@ -217,7 +217,7 @@ def test_any_model_of_the_family(beir_folder: Path, t5_folder: Path, tmp_path: P
         model.save_pretrained(tmp_path / name)
         for file in ("tokenizer.json", "tokenizer_config.json"):
             (tmp_path / name / file).write_bytes((t5_folder / file).read_bytes())
-        loaded = load_starting_point(tmp_path / name, tmp_path, gtr_config(**SMALL))
+        loaded = load_starting_point(tmp_path / name, gtr_config(**SMALL))
         assert type(loaded[0].auto_model).__name__ in ("T5EncoderModel", "MT5EncoderModel")
         assert torch.equal(
             loaded[0].auto_model.get_input_embeddings().weight, model.get_input_embeddings().weight.detach()
@@ -226,14 +226,14 @@ def test_any_model_of_the_family(beir_folder: Path, t5_folder: Path, tmp_path: P
 
 
 def test_a_plain_t5_gets_mean_pooling_without_the_recipe_too(t5_folder: Path, backbone_folder: Path, tmp_path: Path):
-    model = load_starting_point(t5_folder, tmp_path, FinetuneConfig())
+    model = load_starting_point(t5_folder, FinetuneConfig())
     assert len(model) == 2 and isinstance(model[1], Pooling) and model[1].pooling_mode == "mean"
-    bert = load_starting_point(backbone_folder, tmp_path, gtr_config(**SMALL))
+    bert = load_starting_point(backbone_folder, gtr_config(**SMALL))
     assert isinstance(bert[2], Dense) and isinstance(bert[3], Normalize) and bert[1].pooling_mode == "mean"
 
 
 def test_no_dropout_means_none_in_attention_too(t5_folder: Path, tmp_path: Path):
-    model = load_starting_point(t5_folder, tmp_path, gtr_config(**{**SMALL, "dropout": None}))
+    model = load_starting_point(t5_folder, gtr_config(**{**SMALL, "dropout": None}))
     features = model.preprocess(["w1 w2 w3 w4"])
     model.train()
     forward = lambda: model(dict(features))["sentence_embedding"]  # noqa: E731
@@ -261,7 +261,7 @@ def test_the_share_of_the_training_queries(t5_folder: Path, beir_folder: Path, t
 
 def test_bfloat16_and_activation_checkpointing_give_nearly_the_same_gradient(t5_folder: Path, tmp_path: Path):
     """At temperature 0.01: checkpointing is exact, bf16 points the same way and stays finite with huge activations."""
-    model = load_starting_point(t5_folder, tmp_path, gtr_config(**SMALL))
+    model = load_starting_point(t5_folder, gtr_config(**SMALL))
     features = [model.preprocess(texts(8, seed)) for seed in range(3)]
 
     def gradient(**autocast) -> torch.Tensor:
@@ -290,7 +290,7 @@ def test_lora_trains_adapters_and_the_projection(t5_folder: Path, beir_folder: P
         **{**SMALL, "max_steps": 2, "rounds": 1, "lora_rank": 2, "evaluations": 1, "activation_checkpointing": True}
     )
     finetune(t5_folder, beir_folder, tmp_path / "out", config, MiningConfig(**MINING))
-    before = load_starting_point(t5_folder, tmp_path, config).state_dict()
+    before = load_starting_point(t5_folder, config).state_dict()
     after = SentenceTransformer(str(tmp_path / "out")).state_dict()
     changed = {name for name in after if not torch.equal(before[name], after[name])}
     assert before.keys() == after.keys() and "2.linear.weight" in changed
@@ -303,7 +303,7 @@ def test_what_is_refused(t5_folder: Path, beir_folder: Path, tmp_path: Path, cap
         gtr_config(precision="float16")
     half = gtr_config(precision="float16", temperature="0.05")
     with pytest.raises(InputError, match="T5's feed-forward layers overflow float16"):
-        require_fitting_precision(load_starting_point(t5_folder, tmp_path, half), 0.05, half)
+        require_fitting_precision(load_starting_point(t5_folder, half), 0.05, half)
     for options in ({"projection": -1}, {"train_share": 0.0}, {"train_share": 1.5}):
         with pytest.raises(InputError, match=next(iter(options))):
             gtr_config(**options)

@@ -53,7 +53,7 @@ def pooled(model: T5EncoderModel, tokenizer: PreTrainedTokenizerBase, texts: lis
 def test_an_untrained_retriever_finds_the_other_half(halves, tokenizer, tmp_path: Path, projection: int):
     config = gtr_config(projection=projection, query_length=128, passage_length=128, precision="float32")
     make_fresh_t5(f"t5:2x{WIDTH}", tokenizer, [*halves[0], *halves[1]], tmp_path / "fresh", config)
-    model = load_starting_point(tmp_path / "fresh", tmp_path, config)
+    model = load_starting_point(tmp_path / "fresh", config)
     assert model.get_embedding_dimension() == (projection or WIDTH)
     upper, lower = (model.encode(texts, convert_to_tensor=True) for texts in halves)
     random = untrained(tokenizer)

@@ -14,15 +14,14 @@ from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.retriever_start import (
     freeze_unused,
     load_starting_point,
-    model_hash,
-    transformers_of,
 )
+from hf_cocondenser.retrieval.retriever import fingerprint, transformers_of
 
 
 def test_a_plain_checkpoint_gets_cls_pooling_and_the_dot_product(
     backbone_folder: Path, make_retriever, tmp_path: Path
 ):
-    model = load_starting_point(backbone_folder, tmp_path, FinetuneConfig(query_length=7, passage_length=20))
+    model = load_starting_point(backbone_folder, FinetuneConfig(query_length=7, passage_length=20))
     assert model.similarity_fn_name == "dot"
     texts = ["w1 w2 w3", "w4"]
     torch.testing.assert_close(
@@ -39,46 +38,39 @@ def test_the_encoder_of_a_condenser_gets_the_pooling_that_is_asked_for(backbone_
     condenser.save_pretrained(tmp_path / "condenser")
     AutoTokenizer.from_pretrained(backbone_folder).save_pretrained(tmp_path / "condenser")
     settings = FinetuneConfig(pooling="mean", projection=8, similarity="cosine")
-    one = load_starting_point(tmp_path / "condenser", tmp_path / "one", settings)
-    other = load_starting_point(backbone_folder, tmp_path / "other", settings)
+    one = load_starting_point(tmp_path / "condenser", settings)
+    other = load_starting_point(backbone_folder, settings)
     assert one[1].pooling_mode == "mean" and len(one) == 4
     torch.testing.assert_close(torch.from_numpy(one.encode(["w1 w2"])), torch.from_numpy(other.encode(["w1 w2"])))
-    default = load_starting_point(tmp_path / "condenser", tmp_path / "one", FinetuneConfig())
+    default = load_starting_point(tmp_path / "condenser", FinetuneConfig())
     assert default[1].pooling_mode == "cls" and default.similarity_fn_name == "dot"
 
 
-def test_another_condenser_in_the_same_folder_is_exported_anew(backbone_folder: Path, tmp_path: Path):
-    hashes = []
-    for scale in (1.0, 2.0, 2.0):
-        condenser = CondenserForPreTraining.from_backbone(backbone_folder)
-        with torch.no_grad():
-            condenser.get_input_embeddings().weight.mul_(scale)
-        condenser.save_pretrained(tmp_path / "condenser")
-        AutoTokenizer.from_pretrained(backbone_folder).save_pretrained(tmp_path / "condenser")
-        (tmp_path / "condenser" / "trainer_state.json").write_text("{}")  # no part of the model
-        model = load_starting_point(tmp_path / "condenser", tmp_path / "work", FinetuneConfig())
-        own = condenser.get_input_embeddings().weight
-        assert torch.equal(model[0].auto_model.get_input_embeddings().weight, own)
-        hashes.append(model_hash(model))
-        exported = (tmp_path / "work" / "start" / "model.safetensors").stat().st_mtime_ns
-    assert hashes[0] != hashes[1] == hashes[2]
-    load_starting_point(tmp_path / "condenser", tmp_path / "work", FinetuneConfig())
-    assert (tmp_path / "work" / "start" / "model.safetensors").stat().st_mtime_ns == exported
+def test_a_condenser_is_made_a_retriever_in_memory(backbone_folder: Path, tmp_path: Path):
+    condenser = CondenserForPreTraining.from_backbone(backbone_folder)
+    condenser.save_pretrained(tmp_path / "condenser")
+    AutoTokenizer.from_pretrained(backbone_folder).save_pretrained(tmp_path / "condenser")
+    before = sorted(tmp_path.rglob("*"))
+    model = load_starting_point(tmp_path / "condenser", FinetuneConfig())
+    assert sorted(tmp_path.rglob("*")) == before
+    own = condenser.get_input_embeddings().weight
+    assert torch.equal(model[0].auto_model.get_input_embeddings().weight, own)
+    assert fingerprint(model) == fingerprint(load_starting_point(tmp_path / "condenser", FinetuneConfig()))
 
 
 def test_a_retriever_is_used_as_it_is(make_retriever, tmp_path: Path):
     original = make_retriever("cosine")
     original.prompts = {"query": "w7 ", "document": ""}
     original.save_pretrained(str(tmp_path / "retriever"))
-    model = load_starting_point(tmp_path / "retriever", tmp_path, FinetuneConfig())
+    model = load_starting_point(tmp_path / "retriever", FinetuneConfig())
     assert model.similarity_fn_name == "cosine" and model.prompts["query"] == "w7 "
-    forced = load_starting_point(tmp_path / "retriever", tmp_path, FinetuneConfig(similarity="dot"))
+    forced = load_starting_point(tmp_path / "retriever", FinetuneConfig(similarity="dot"))
     assert forced.similarity_fn_name == "dot"
 
 
 def test_untied_encoders_start_equal_and_are_two(backbone_folder: Path, tmp_path: Path):
-    model = load_starting_point(backbone_folder, tmp_path, FinetuneConfig(untied=True, query_length=9))
-    tied = load_starting_point(backbone_folder, tmp_path, FinetuneConfig(query_length=9))
+    model = load_starting_point(backbone_folder, FinetuneConfig(untied=True, query_length=9))
+    tied = load_starting_point(backbone_folder, FinetuneConfig(query_length=9))
     one, two = transformers_of(model)
     assert one is not two and one.query_length == two.query_length == 9
     for encode in ("encode_query", "encode_document"):
@@ -88,7 +80,7 @@ def test_untied_encoders_start_equal_and_are_two(backbone_folder: Path, tmp_path
 
 
 def test_lengths_beyond_the_positions_are_cut(backbone_folder: Path, tmp_path: Path):
-    model = load_starting_point(backbone_folder, tmp_path, FinetuneConfig(passage_length=500))
+    model = load_starting_point(backbone_folder, FinetuneConfig(passage_length=500))
     assert model[0].document_length == 64
 
 
@@ -100,16 +92,16 @@ def test_unused_parameters_are_frozen(make_retriever):
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_model_hash_sees_a_single_weight(make_retriever):
+def test_the_fingerprint_sees_a_single_weight(make_retriever):
     model = make_retriever()
-    before = model_hash(model)
-    assert before == model_hash(make_retriever())
+    before = fingerprint(model)
+    assert before == fingerprint(make_retriever())
     with torch.no_grad():
         next(model.parameters()).view(-1)[0] += 1e-6
-    assert model_hash(model) != before
+    assert fingerprint(model) != before
 
 
 def test_what_is_no_checkpoint(tmp_path: Path, beir_folder: Path):
     for path in (beir_folder, tmp_path / "nothing"):
         with pytest.raises(InputError, match=path.name):
-            load_starting_point(path, tmp_path, FinetuneConfig())
+            load_starting_point(path, FinetuneConfig())

@@ -58,7 +58,7 @@ def saved_bytes(config: T5Config) -> int:
 
 def test_parameters_are_counted(t5_folder: Path, tmp_path: Path):
     config = gtr_config(projection=24, lora_rank=0)
-    model = load_starting_point(t5_folder, tmp_path, config)
+    model = load_starting_point(t5_folder, config)
     assert estimate_cost(model[0].auto_model.config, config).parameters == sum(p.numel() for p in model.parameters())
     config = gtr_config(projection=24, lora_rank=2)
     pytest.importorskip("peft")

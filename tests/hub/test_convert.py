@@ -17,6 +17,7 @@ from transformers.models.bert.modeling_bert import BertLayer
 
 from hf_cocondenser import CondenserForPreTraining, InputError
 from hf_cocondenser.cli.main import main
+from hf_cocondenser.hub.convert import read_original_checkpoint
 from tests.families import random_batch
 from tests.hub.conftest import train_tokenizer
 
@@ -99,7 +100,7 @@ def test_every_shape_gives_the_loss_of_the_source(prefix, safetensors, old_names
     batch = random_batch(original.lm.config)
     inputs = (batch["input_ids"], batch["attention_mask"], batch["labels"])
     for skip_from, late_mlm in ((2, True), (1, False)):
-        model = CondenserForPreTraining.from_original(tmp_path / "original", skip_from, late_mlm)
+        model = read_original_checkpoint(tmp_path / "original", skip_from, late_mlm)
         expected = original.loss(batch, skip_from, late_mlm)
         torch.testing.assert_close(model(*inputs).loss, expected, rtol=1e-5, atol=1e-5)
         model.save_pretrained(tmp_path / "ours")
@@ -113,17 +114,17 @@ def test_old_checkpoints_leave_tied_weights_out_and_bring_the_next_sentence_head
     weights = {k: v for k, v in torch.load(path, weights_only=True).items() if "predictions.decoder" not in k}
     torch.save(weights | {"cls.seq_relationship.weight": torch.zeros(2, 32)}, path)
     original, batch = Original(), random_batch(Original().lm.config)
-    model = CondenserForPreTraining.from_original(folder, skip_from=2)
+    model = read_original_checkpoint(folder, skip_from=2)
     loss = model(batch["input_ids"], batch["attention_mask"], batch["labels"]).loss
     torch.testing.assert_close(loss, original.loss(batch, 2, True), rtol=1e-5, atol=1e-5)
 
 
 def test_head_layers_are_counted_and_early_layers_are_told(tmp_path):
     Original(layers=3, head_layers=1).save(tmp_path / "original")
-    model = CondenserForPreTraining.from_original(tmp_path / "original", skip_from=1)
+    model = read_original_checkpoint(tmp_path / "original", skip_from=1)
     assert (model.config.n_head_layers, model.config.skip_from, model.config.late_mlm) == (1, 1, True)
     with pytest.raises(InputError, match="skip_from is 6, but the backbone has 3 layers"):
-        CondenserForPreTraining.from_original(tmp_path / "original")
+        read_original_checkpoint(tmp_path / "original")
 
 
 class Malice:
@@ -239,7 +240,7 @@ def _roberta(folder: Path) -> None:
 def test_what_cannot_be_converted_is_one_sentence(damage, message, folder, tmp_path):
     damage(folder)
     with pytest.raises(InputError, match=message) as caught:
-        CondenserForPreTraining.from_original(folder, skip_from=2)
+        read_original_checkpoint(folder, skip_from=2)
     assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
     assert not (folder / "owned").exists(), "code from a pickle was run"
 
@@ -259,7 +260,7 @@ def test_command_converts_and_export_takes_the_result(folder, tmp_path, capsys):
 def test_command_refuses_in_one_sentence_and_leaves_nothing(folder, tmp_path, capsys):
     arguments = ["convert", str(folder), "--output-dir", str(tmp_path / "ours"), "--skip-from", "2"]
     assert main(arguments) == 2
-    assert "has no tokenizer; name where it is with --tokenizer" in capsys.readouterr().err
+    assert "(tokenizer.json) are missing" in capsys.readouterr().err
     _malicious(folder)
     assert main(arguments) == 2
     assert main(["convert", str(tmp_path / "nowhere"), "--output-dir", str(tmp_path / "ours")]) == 2

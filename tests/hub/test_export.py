@@ -152,7 +152,8 @@ def test_published_layout_holds_the_pretraining_checkpoint(checkpoint, tmp_path)
 
 
 def test_the_other_areas_take_an_export(checkpoint, tmp_path):
-    from hf_cocondenser.retrieval.retriever import choose_similarity, load_retriever
+    from hf_cocondenser.retrieval.retriever import load_retriever
+    from hf_cocondenser.retrieval.similarity import choose_similarity
 
     assert choose_similarity(load_retriever(save_retriever(checkpoint, tmp_path / "retriever"), device="cpu")) == "dot"
 
@@ -264,7 +265,7 @@ def _big_tokenizer(folder: Path) -> None:
         (_no_config, "no config.json"),
         (_other_sizes, "do not have the sizes"),
         (_other_family, "'gpt2' is not a supported encoder family"),
-        (_no_tokenizer, "has no tokenizer"),
+        (_no_tokenizer, "(tokenizer.json) are missing"),
         (_bad_tokenizer, "tokenizer"),
         (_big_tokenizer, "give the tokenizer it was pre-trained with"),
     ],
@@ -285,7 +286,7 @@ def test_bad_checkpoints_are_one_sentence_and_status_2(damage, message, checkpoi
     [
         (["--max-length", "2"], "from 3 to 64"),
         (["--max-length", "65"], "from 3 to 64"),
-        (["--similarity", "euclidean"], "choose dot or cosine"),
+        (["--similarity", "euclidean"], "invalid choice: 'euclidean'"),
         (["--tokenizer", "nowhere/at-all"], "nowhere/at-all"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hf_cocondenser import CondenserConfig, CondenserForPreTraining
-from hf_cocondenser.pretraining.dropout import set_dropout
+from hf_cocondenser.backbones import set_dropout
 from tests.families import FAMILIES, random_batch
 
 

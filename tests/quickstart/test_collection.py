@@ -11,9 +11,14 @@ from pathlib import Path
 import pytest
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.quickstart.collection import Entry, distinct_entries, query_id, split_groups, write_collection
+from hf_cocondenser.quickstart.collection import (
+    Entry,
+    distinct_entries,
+    own_entries,
+    split_groups,
+    write_collection,
+)
 from hf_cocondenser.quickstart.duplicates import near_duplicates
-from hf_cocondenser.quickstart.entries import own_entries
 
 WORDS = [f"word{number}" for number in range(2000)]
 
@@ -86,8 +91,8 @@ def test_collection_is_a_beir_folder_without_leaks(tmp_path: Path) -> None:
     assert {document["_id"] for document in documents} == {id.partition(":")[0] for id in corpus}
     whole = next(document for document in documents if document["_id"] == "whole")
     assert whole["passages"] == [entry.text for entry in halves]
-    assert set(queries) == {query_id(entry) for entry in given}
-    group_of = {query_id(entry): entry.group for entry in given}
+    assert set(queries) == {entry.query_id for entry in given}
+    group_of = {entry.query_id: entry.group for entry in given}
     groups = {}
     for split in ("train", "dev", "test"):
         pairs = read_qrels(folder, split)

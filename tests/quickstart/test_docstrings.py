@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy
 import pytest
 
-from hf_cocondenser.quickstart.cleaning import first_sentence, plain_paragraphs, split_docstring
+from hf_cocondenser.data.text import first_sentence
+from hf_cocondenser.quickstart.cleaning import plain_paragraphs, split_docstring
 from hf_cocondenser.quickstart.docstrings import Docstring, package_folders, read_docstrings
 
 BODY = "The rest of the text goes on for a while and says in plain words what a reader of it should know about that."

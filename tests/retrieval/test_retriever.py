@@ -17,18 +17,15 @@ from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.hub.export import save_retriever
 from hf_cocondenser.retrieval.dense import DenseSearcher, dense_search
-from hf_cocondenser.retrieval.retriever import choose_similarity, fingerprint, load_retriever
+from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever
+from hf_cocondenser.retrieval.similarity import choose_similarity
 
 
-def test_bare_and_pretraining_checkpoints_are_refused(tmp_path):
+def test_plain_encoders_are_refused(tmp_path):
     BertModel(
         BertConfig(vocab_size=10, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     ).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"bare checkpoint .*hf-cocondenser export"):
-        load_retriever(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text()) | {"model_type": "condenser"}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"Condenser pre-training checkpoint.*hf-cocondenser export"):
+    with pytest.raises(InputError, match=r"plain bert encoder .*hf-cocondenser finetune"):
         load_retriever(tmp_path)
 
 
@@ -124,7 +121,7 @@ def test_a_retriever_that_does_not_say_its_similarity(make_retriever, capsys, tm
     assert main(command) == 2 and "--similarity" in capsys.readouterr().err
     assert main([*command, "--similarity", "dot"]) == 0
     with pytest.raises(InputError, match=r"does not say .* --similarity"):
-        load_starting_point(folder, tmp_path, FinetuneConfig(query_length=16, passage_length=16))
+        load_starting_point(folder, FinetuneConfig(query_length=16, passage_length=16))
 
 
 def test_a_bare_checkpoint_of_the_hub_is_refused(make_retriever, monkeypatch, tmp_path):
@@ -136,7 +133,7 @@ def test_a_bare_checkpoint_of_the_hub_is_refused(make_retriever, monkeypatch, tm
         (repository / "refs").mkdir()
         (repository / "refs" / "main").write_text("0" * 40)
     (tmp_path / "models--somebody--bare" / "snapshots" / ("0" * 40) / "modules.json").unlink()
-    with pytest.raises(InputError, match=r"'somebody/bare' is a bare checkpoint without modules\.json"):
+    with pytest.raises(InputError, match=r"'somebody/bare' is a plain bert encoder without modules\.json"):
         load_retriever("somebody/bare", device="cpu")
     assert load_retriever("somebody/whole", device="cpu").similarity_fn_name == "dot"
 

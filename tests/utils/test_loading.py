@@ -15,9 +15,9 @@ from hf_cocondenser import InputError
 from hf_cocondenser.data.documents import load_documents
 from hf_cocondenser.data.tokenizer import load_tokenizer
 from hf_cocondenser.finetuning.finetune import finetune
-from hf_cocondenser.hub.checkpoint import load_pretraining_checkpoint
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.retriever import load_retriever
+from hf_cocondenser.utils.checkpoint import load_pretraining_checkpoint
 from hf_cocondenser.utils.loading import out_of_reach
 
 NOBODY = "http://127.0.0.1:9"  # the discard service, which nothing runs any more

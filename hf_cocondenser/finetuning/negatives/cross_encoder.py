@@ -15,7 +15,7 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.negatives.pools import PairScorer
 from hf_cocondenser.finetuning.training_set import Pool, same_text
 from hf_cocondenser.retrieval.runs import Run, ranked
-from hf_cocondenser.utils.loading import loading
+from hf_cocondenser.utils.loading import load_whole
 from hf_cocondenser.utils.progress import on_terminal
 
 if TYPE_CHECKING:
@@ -30,12 +30,11 @@ def load_cross_encoder(name_or_path: str) -> PairScorer:
     One output is taken through a sigmoid, two (irrelevant, relevant) through a softmax.
 
     Raises:
-        InputError: it cannot be loaded, or has more outputs than two.
+        InputError: it cannot be loaded, lacks weights (as a plain encoder does), or has more outputs than two.
     """
     from sentence_transformers import CrossEncoder
 
-    with loading("The cross-encoder", name_or_path):
-        model = CrossEncoder(name_or_path)
+    model = load_whole(CrossEncoder, "The cross-encoder", name_or_path, may_be_new=r"(?!)")
     if model.num_labels not in (1, 2):
         raise InputError(f"The cross-encoder '{name_or_path}' has {model.num_labels} outputs; it must have 1 or 2.")
     return lambda pairs: _probabilities(model, pairs)

@@ -14,12 +14,13 @@ import torch
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.negatives.cross_encoder_config import JudgeConfig
-from hf_cocondenser.finetuning.retriever_start import transformers_of
 from hf_cocondenser.finetuning.training_set import Pool, relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import resolve_precision
+from hf_cocondenser.retrieval.retriever import transformers_of
 from hf_cocondenser.utils.distributed import local_device
 from hf_cocondenser.utils.files import write_text
+from hf_cocondenser.utils.loading import load_whole
 from hf_cocondenser.utils.progress import fit_to_output
 from hf_cocondenser.utils.steps import processes
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MODEL = "model"
+_HEAD = r"(?!.*(embeddings|encoder|layers?)\.)"  # what a classifier has beside its encoder is new
 _HELD_OUT_SHARE = 0.1
 _HELD_OUT_MOST = 200
 
@@ -77,8 +79,11 @@ def train_judge(
         if processes().is_main_process:
             _write_encoder(start, folder / "start")
     torch.manual_seed(seed)
-    model = CrossEncoder(
-        str(folder / "start"),
+    model = load_whole(
+        CrossEncoder,
+        "The cross-encoder's start",
+        folder / "start",
+        may_be_new=_HEAD,
         num_labels=1,
         max_length=config.cross_encoder_length,
         device=local_device(),

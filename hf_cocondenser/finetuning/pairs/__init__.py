@@ -1,1 +1,5 @@
 """The stage on pairs of texts."""
+
+from hf_cocondenser.utils.lazy import submodules
+
+__getattr__ = submodules(__name__)

@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import IterableDataset
 
 from hf_cocondenser.finetuning.pairs.sources import Pair
-from hf_cocondenser.finetuning.tokens import prompt_of
 from hf_cocondenser.finetuning.training_set import same_text
+from hf_cocondenser.retrieval.retriever import Kind, prompt_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -61,7 +61,7 @@ class PairBatches(IterableDataset):
             batch |= {f"passage_{name}": value for name, value in self._features(answers, "document").items()}
             yield {**batch, "label": pair_labels(pairs)[mine]}
 
-    def _features(self, texts: Sequence[str], task: str) -> dict[str, Any]:
+    def _features(self, texts: Sequence[str], task: Kind) -> dict[str, Any]:
         features = self.model.preprocess(list(texts), prompt=prompt_of(self.model, task), task=task)
         return {**features, "task": task}
 

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from hf_cocondenser.data.text import HAN_OR_KANA, first_sentence
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.training_set import same_text
 from hf_cocondenser.retrieval.collections.collection import Document, Query, RetrievalData, assemble
 
 logger = logging.getLogger(__name__)
 
-_FIRST_SENTENCE = re.compile(r"\s*(.+?(?:[.!?](?=\s)|[。！？]))\s*(.*)", re.DOTALL)
-_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_CJK = re.compile(HAN_OR_KANA)
 _SHORTEST_QUERY = 2
 _LONGEST_QUERY = 60  # words (or Chinese and Japanese characters)
 _SHORTEST_TEXT = 10
@@ -74,9 +74,9 @@ def pseudo_queries(documents: Iterable[Mapping[str, Any]], name: str, passages_p
 def _headless(passages: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
     """(id, first sentence, the rest) of the passages that are long enough to be cut."""
     for identifier, text in passages:
-        match = _FIRST_SENTENCE.match(text)
-        if match and _words(match[2]) >= _SHORTEST_TEXT:
-            yield identifier, " ".join(match[1].split()), match[2].strip()
+        sentence, rest = first_sentence(text)
+        if _words(rest) >= _SHORTEST_TEXT:
+            yield identifier, sentence, rest
 
 
 def _words(text: str) -> int:

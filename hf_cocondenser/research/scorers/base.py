@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.tokens import prompt_of
 from hf_cocondenser.research.scorers.vectors import Vectors
 from hf_cocondenser.retrieval.encode import Features, Kind, token_batches
+from hf_cocondenser.retrieval.retriever import as_retriever, prompt_of, transformers_of, with_modules
 from hf_cocondenser.utils.files import write_json
 
 if TYPE_CHECKING:
@@ -58,9 +57,7 @@ class Scorer(nn.Module, ABC):
     @classmethod
     def load_encoder(cls, folder: Path, device: str | None = None) -> BaseModel:
         """The encoder that `save` wrote."""
-        from sentence_transformers import SentenceTransformer
-
-        return SentenceTransformer(str(folder), device=device)
+        return as_retriever(folder, device=device)
 
     @abstractmethod
     def represent_batch(self, features: Features, task: Kind) -> Vectors:
@@ -97,15 +94,6 @@ class Scorer(nn.Module, ABC):
         """Where the weights are."""
         return self.encoder.device
 
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of kind, settings and weights."""
-        digest = hashlib.sha256(f"{self.kind} {self.settings}".encode())
-        for name, value in sorted(self.state_dict().items()):
-            if ".pooler." not in name:  # not used, and some encoders get a new random one whenever they are loaded
-                digest.update(name.encode())
-                digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
-
     def save(self, folder: Path) -> None:
         """Write encoder, settings and own weights into an existing folder, safetensors only."""
         self.encoder.save_pretrained(str(folder), create_model_card=False)
@@ -128,15 +116,5 @@ class Scorer(nn.Module, ABC):
 
 
 def transformer_alone(start: SentenceTransformer) -> SentenceTransformer:
-    """A retriever's transformer without pooling and what follows it.
-
-    Raises:
-        InputError: its tokenizer pads on the left, so that a text's first token is not the first of its row.
-    """
-    from sentence_transformers import SentenceTransformer
-
-    from hf_cocondenser.finetuning.retriever_start import transformers_of
-
-    if getattr(start.tokenizer, "padding_side", "right") == "left":
-        raise InputError("The checkpoint's tokenizer pads on the left; these scorers take encoders that pad right.")
-    return SentenceTransformer(modules=[transformers_of(start)[0]], prompts=start.prompts, device=str(start.device))
+    """A retriever's transformer without pooling and what follows it."""
+    return with_modules(start, [transformers_of(start)[0]])

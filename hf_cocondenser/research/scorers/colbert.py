@@ -12,6 +12,7 @@ from torch import Tensor
 from hf_cocondenser.research.scorers.base import Scorer, transformer_alone
 from hf_cocondenser.research.scorers.vectors import Vectors
 from hf_cocondenser.retrieval.encode import Features, Kind
+from hf_cocondenser.utils.loading import load_whole
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
@@ -46,6 +47,7 @@ class ColBERT(Scorer):
                     Normalize(module_input_name="token_embeddings"),
                 ],
                 prompts=start.prompts,
+                default_prompt_name=start.default_prompt_name,
                 device=str(start.device),
             ),
             dimension=dimension,
@@ -56,7 +58,7 @@ class ColBERT(Scorer):
         """The `MultiVectorEncoder` that `save` wrote."""
         from sentence_transformers import MultiVectorEncoder
 
-        return MultiVectorEncoder(str(folder), device=device)
+        return load_whole(MultiVectorEncoder, "The scorer", folder, device=device)
 
     def represent_batch(self, features: Features, task: Kind) -> Vectors:
         """Unit vectors of the tokens that count."""

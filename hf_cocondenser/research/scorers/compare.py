@@ -17,7 +17,7 @@ from hf_cocondenser.evaluation.systems import depth_needed
 from hf_cocondenser.finetuning.dev import restrict, sample_queries
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.negatives.pools import read_pool
-from hf_cocondenser.finetuning.retriever_start import load_starting_point, model_hash
+from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.rounds import BM25, NEGATIVES, bm25_step
 from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
 from hf_cocondenser.research.scorers.baseline import bm25_search
@@ -28,6 +28,7 @@ from hf_cocondenser.research.scorers.table import MEASURES, Row, machine, write_
 from hf_cocondenser.research.scorers.training import train_scorer
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.retrieval.runs import Run, ranked, read_run, require_run_ids, without_same_ids, write_run
 from hf_cocondenser.utils.distributed import local_device
 from hf_cocondenser.utils.files import require_new_folder
@@ -141,7 +142,7 @@ class _Comparison:
             mining = self.config.mining(name)
             finetune(self.checkpoint, self.train, folder, training, mining, overwrite=self.overwrite)
             return folder
-        start = load_starting_point(self.checkpoint, self.output_dir, training)
+        start = load_starting_point(self.checkpoint, training)
         settings = self.config.own_settings(name)
 
         def work(partial: Path) -> dict[str, Any]:
@@ -156,7 +157,7 @@ class _Comparison:
             )
             return train_scorer(TRAINED_HERE[name].from_retriever(start, **settings), training_set, partial, training)
 
-        inputs = {**negatives, **asdict(training), **settings, "start": model_hash(start)}
+        inputs = {**negatives, **asdict(training), **settings, "start": fingerprint(start)}
         self._step(folder, inputs, work)
         return folder
 
@@ -190,7 +191,7 @@ class _Comparison:
             return result
 
         inputs = {
-            "model": scorer.fingerprint(),
+            "model": fingerprint(scorer),
             **self.ranked,
             "candidates": hash_texts((query, repr(sorted(hits))) for query, hits in chosen.items()),
             "depth": depth,

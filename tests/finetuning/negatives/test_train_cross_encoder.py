@@ -145,7 +145,7 @@ def test_a_trained_judge_tells_what_it_was_taught(backbone_folder: Path, beir_fo
         cross_encoder_epochs=12, cross_encoder_learning_rate=2e-3, cross_encoder_batch_size=16
     )
     config, _ = rocketqa_configs(dropout=0.0)
-    start = load_starting_point(backbone_folder, tmp_path, config)
+    start = load_starting_point(backbone_folder, config)
     _, left_out = train_judge(start, data, others, tmp_path, mining, precision="float32", seed=1)
     training, again = judge_examples(data, others, 1)
     assert again == left_out and not {pair["query"] for pair in left_out} & {pair["query"] for pair in training}

@@ -122,7 +122,7 @@ def test_labels_know_equal_questions_and_answers():
 
 
 def test_two_processes_share_one_batch(qa_file: Path, t5_folder: Path, tmp_path: Path):
-    model = load_starting_point(t5_folder, tmp_path, gtr_config(**SMALL))
+    model = load_starting_point(t5_folder, gtr_config(**SMALL))
     source = open_pairs(str(qa_file))
 
     def batches(rank: int, world: int, start: int = 0) -> list[dict]:

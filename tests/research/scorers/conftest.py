@@ -15,13 +15,12 @@ from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE
 
 
 @pytest.fixture(scope="session")
-def make_scorer(backbone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Scorer]:
+def make_scorer(backbone_folder: Path) -> Callable[..., Scorer]:
     """Builds a fresh scorer of a kind, the same one each time."""
-    folder = tmp_path_factory.mktemp("start")
 
     def build(kind: str, **settings: int) -> Scorer:
         start = load_starting_point(
-            backbone_folder, folder, FinetuneConfig(precision="float32", query_length=16, passage_length=32)
+            backbone_folder, FinetuneConfig(precision="float32", query_length=16, passage_length=32)
         )
         torch.manual_seed(3)
         return TRAINED_HERE[kind].from_retriever(start, **settings).eval()

@@ -11,53 +11,38 @@ from hf_cocondenser.shipped import checkpoint_path
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Sizes, lengths, rates and how the time is shared out.
+class Settings:
+    """Sizes, lengths, rates and how the time is shared out."""
 
-    Attributes:
-        texts: texts in the collection at most; encoding them is what evaluation costs.
-        vocabulary, layers, hidden, intermediate: the encoder trained from scratch.
-        head_layers, late_mlm: its Condenser head, and whether the last layer predicts masked tokens, too; weights that
-            are adapted keep their own, or get the usual one.
-        shortest_span, span_tokens: least and greatest length of a span.
-        query_length, text_length: tokens, special tokens included, in fine-tuning and search.
-        pretraining_batch: documents per step; finetuning_batch: queries per step.
-        negatives: BM25 negatives per query and step.
-        chunk_tokens: padded tokens that go through the model at once, sorted by length; small ones stay in the cache.
-        condenser_rate, cocondenser_rate, finetuning_rate: peak learning rates.
-        finetuning_share: of the time left after preparation, for each fine-tuning.
-        condenser_share: of the time for pre-training; coCondenser gets the rest.
-    """
-
-    texts: int = 15_000
-    vocabulary: int = 8192
+    texts: int = 15_000  # in the collection at most; encoding them is what evaluation costs
+    vocabulary: int = 8192  # of the encoder trained from scratch, as the next four
     layers: int = 2
     hidden: int = 256
     intermediate: int = 512
-    head_layers: int = 1
-    late_mlm: bool = False
+    head_layers: int = 1  # of its Condenser head; weights that are adapted keep their own, or get the usual one
+    late_mlm: bool = False  # whether its last layer predicts masked tokens, too
     shortest_span: int = 6
     span_tokens: int = 62
-    query_length: int = 40
+    query_length: int = 40  # tokens, special tokens included, in fine-tuning and search
     text_length: int = 64
-    pretraining_batch: int = 128
-    finetuning_batch: int = 128
-    negatives: int = 1
-    chunk_tokens: int = 2048
+    pretraining_batch: int = 128  # documents per step
+    finetuning_batch: int = 128  # queries per step
+    negatives: int = 1  # of BM25, per query and step
+    chunk_tokens: int = 2048  # padded tokens that go through the model at once; few stay in the processor's cache
     condenser_rate: float = 3e-4
     cocondenser_rate: float = 3e-4
     finetuning_rate: float = 5e-4
-    finetuning_share: float = 0.15
-    condenser_share: float = 0.1
+    finetuning_share: float = 0.15  # of the time left after preparation, for each fine-tuning
+    condenser_share: float = 0.1  # of the time for pre-training; coCondenser gets the rest
 
     def temperature(self) -> float:
         """What dot products of vectors straight after a LayerNorm are divided by: sqrt(hidden)."""
         return self.hidden**0.5
 
 
-FROM_SCRATCH = Recipe()
+FROM_SCRATCH = Settings()
 # Real weights know their language: lower rates, the whole way in coCondenser, lengths and batches they bear on a CPU.
-FROM_WEIGHTS = Recipe(
+FROM_WEIGHTS = Settings(
     texts=5_000,
     pretraining_batch=32,
     finetuning_batch=32,
@@ -68,12 +53,12 @@ FROM_WEIGHTS = Recipe(
 )
 # A shipped checkpoint is as small as what is trained from scratch, but there are twice as many retrievers to measure. Its
 # fine-tuning rate was chosen on SQuAD's development queries (examples/cocondenser-tiny); that of adapting is the same.
-FROM_SHIPPED = Recipe(
+FROM_SHIPPED = Settings(
     texts=10_000, cocondenser_rate=2e-4, finetuning_rate=2e-4, finetuning_share=0.1, condenser_share=0.0
 )
 
 
-def recipe_for(model: str | Path | None) -> Recipe:
+def settings_for(model: str | Path | None) -> Settings:
     """The settings for a checkpoint to adapt, or for training from scratch (None)."""
     if model is None:
         return FROM_SCRATCH

@@ -1,4 +1,4 @@
-"""Loading a pre-training checkpoint and its tokenizer, every failure told in one sentence."""
+"""Loading a pre-training checkpoint, every failure told in one sentence."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig
 
 from hf_cocondenser.configuration_condenser import CondenserConfig
-from hf_cocondenser.data import tokenizer as tokenizers
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.shipped import checkpoint_path
@@ -53,16 +52,3 @@ def condenser_place(name_or_path: str | Path) -> dict[str, str]:
     except OSError:
         return {}
     return {"subfolder": CONDENSER_FOLDER} if inner.get("model_type") == CondenserConfig.model_type else {}
-
-
-def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer saved with a checkpoint.
-
-    Raises:
-        InputError: there is none, or it cannot be read.
-    """
-    folder = Path(checkpoint_path(name_or_path))
-    # transformers makes an empty tokenizer up where config.json names a family that has one.
-    if folder.is_dir() and not any((folder / n).is_file() for n in ("tokenizer.json", "vocab.txt", "vocab.json")):
-        raise InputError(f"'{folder}' has no tokenizer; name where it is with --tokenizer.")
-    return tokenizers.load_tokenizer(name_or_path)

@@ -25,8 +25,8 @@ from transformers import AutoModel, BertConfig, BertForMaskedLM
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.data.tokenizer import train_wordpiece
 from hf_cocondenser.evaluation.measures import evaluate_run
-from hf_cocondenser.quickstart.initial import save_random_weights
-from hf_cocondenser.quickstart.road import DEFAULT_MODEL, START_AND_END, Road
+from hf_cocondenser.quickstart.quickstart import DEFAULT_MODEL, START_AND_END, Quickstart
+from hf_cocondenser.quickstart.untrained import save_random_weights
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import read_run
@@ -40,7 +40,7 @@ FROM_SCRATCH = ["BM25", "untrained start", TUNED_ONLY, "pre-trained, no labels",
 def test_from_documents_to_an_evaluated_retriever(own_documents: Path, tmp_path: Path) -> None:
     folder = tmp_path / "quickstart"
     folder.mkdir()
-    record = Road(folder, START_AND_END + 8, None, own_documents, seed=3).go()
+    record = Quickstart(folder, START_AND_END + 8, None, own_documents, seed=3).run()
     assert record == json.loads((folder / "results.json").read_text())
     assert list(record["table"]) == FROM_SCRATCH
     # Every line of the table is what its run file gives.
@@ -81,7 +81,7 @@ def rows(name: str, *beside: str) -> list[str]:
 def test_from_the_shipped_checkpoint(own_documents: Path, tmp_path: Path) -> None:
     folder = tmp_path / "quickstart"
     folder.mkdir()
-    record = Road(folder, START_AND_END + 12, DEFAULT_MODEL, own_documents, seed=3).go()
+    record = Quickstart(folder, START_AND_END + 12, DEFAULT_MODEL, own_documents, seed=3).run()
     assert list(record["table"]) == rows("cocondenser-tiny")
     assert all(training["steps"] >= 1 for training in record["trainings"].values())
     # The last round is what is kept, and what was measured.
@@ -113,7 +113,7 @@ def test_from_other_weights_with_one_more_beside(own_documents: Path, tmp_path: 
     folder = tmp_path / "quickstart"
     folder.mkdir()
     beside = {"twin": tmp_path / "twin"}
-    record = Road(folder, START_AND_END + 8, tmp_path / "model", own_documents, seed=3, beside=beside).go()
+    record = Quickstart(folder, START_AND_END + 8, tmp_path / "model", own_documents, seed=3, beside=beside).run()
     assert list(record["table"]) == rows("model", "twin")
     assert set(record["trainings"]) == {
         "cocondenser", *(name for name in rows("model", "twin")[1:-1] if "no labels" not in name)
@@ -147,7 +147,7 @@ def test_random_weights_are_of_the_shape_and_the_seed(tmp_path: Path) -> None:
         (["--beside", "a b=elsewhere", "a-b=elsewhere"], "name of its own"),
         (["--beside", "twin=one", "twin=other"], "given twice"),
         (["--seed", "-1"], "seed is -1; it must lie between 0"),
-        (["--from-scratch", "--beside", "twin=cocondenser-tiny"], "beside training from scratch"),
+        (["--from-scratch", "--beside", "twin=cocondenser-tiny"], "not beside --from-scratch"),
         (["--from-scratch", "--model", "no-such-model"], "leave it or --model no-such-model out"),
         (["--output-dir", "taken"], "already exists"),
     ],

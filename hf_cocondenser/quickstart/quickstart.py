@@ -23,14 +23,22 @@ from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.hub.export import save_retriever
+from hf_cocondenser.pretraining.arguments import PretrainingStage
 from hf_cocondenser.pretraining.run import require_seed
-from hf_cocondenser.quickstart.corpus import build_collection
-from hf_cocondenser.quickstart.evaluation import Figures, Result, difference, measure
-from hf_cocondenser.quickstart.initial import save_initial_checkpoint, save_random_weights
-from hf_cocondenser.quickstart.recipe import default_minutes, recipe_for
-from hf_cocondenser.quickstart.report import closing_words, format_answers, plot_losses
+from hf_cocondenser.quickstart.collection import build_collection
+from hf_cocondenser.quickstart.report import (
+    Figures,
+    Result,
+    difference,
+    format_answers,
+    measure,
+    plot_losses,
+    write_page,
+)
+from hf_cocondenser.quickstart.settings import default_minutes, settings_for
 from hf_cocondenser.quickstart.threads import fastest_threads
 from hf_cocondenser.quickstart.training import Finetuning, Training, pretrain_stage
+from hf_cocondenser.quickstart.untrained import save_initial_checkpoint, save_random_weights
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import DenseSearcher
@@ -92,18 +100,13 @@ def run_quickstart(
     if minutes < SHORTEST_MINUTES:
         raise InputError(f"{minutes:g} minutes are too short; give the quickstart {SHORTEST_MINUTES:g} or more.")
     if beside and model is None:
-        raise InputError(
-            "Other checkpoints can only stand beside pre-trained weights, not beside training from scratch."
-        )
+        raise InputError("Other checkpoints can stand beside pre-trained weights only, not beside --from-scratch.")
     require_seed(seed)
     own = Path(str(model)).name
     taken = {_file_name(name) for name in (RANDOM, own, ADAPTED.format(own))}
     for name in beside or {}:
         if _file_name(name) in taken or not re.fullmatch(r"[\w .-]+", name):
-            raise InputError(
-                f"'{name}' cannot stand beside '{model}': give it a name of its own, letters and digits (a space and a "
-                "hyphen are one in its folder's)."
-            )
+            raise InputError(f"'{name}' cannot stand beside '{model}': give it a name of its own, letters and digits.")
         taken.add(_file_name(name))
     for checkpoint in [model, *(beside or {}).values()]:
         if checkpoint is not None:
@@ -111,7 +114,7 @@ def run_quickstart(
     folder = require_new_folder(output_dir, remedy="delete it")
     set_seed(seed)
     with _removed_on_failure(folder), fastest_threads():
-        return Road(folder, 60 * minutes, model, corpus, seed, beside).go()
+        return Quickstart(folder, 60 * minutes, model, corpus, seed, beside).run()
 
 
 @contextmanager
@@ -133,7 +136,7 @@ def _differences(*pairs: tuple[Result, Result]) -> dict[str, Figures]:
     return {f"{one.name} - {other.name}": difference(one, other) for one, other in pairs}
 
 
-class Road:
+class Quickstart:
     """One run: its folder, its clock, and what was made so far."""
 
     def __init__(
@@ -151,7 +154,7 @@ class Road:
         self.corpus = corpus
         self.seed = seed
         self.fresh = model is None
-        self.recipe = recipe_for(model)
+        self.settings = settings_for(model)
         self.started = time.perf_counter()
         self.deadline = self.started + seconds - START_AND_END
         self.results: list[Result] = []
@@ -162,15 +165,15 @@ class Road:
         """Seconds until the deadline."""
         return self.deadline - time.perf_counter()
 
-    def go(self) -> dict[str, Any]:
-        """Go the whole way; return what results.json holds."""
+    def run(self) -> dict[str, Any]:
+        """Do all of it; return what results.json holds."""
         collection = self.folder / "collection"
-        counts = build_collection(collection, self.corpus, most=self.recipe.texts, processes=os.cpu_count() or 1)
+        counts = build_collection(collection, self.corpus, most=self.settings.texts, processes=os.cpu_count() or 1)
         self.test = load_retrieval_data(collection, "test")
         start = self._prepare(collection)
         bm25 = self._add("BM25", BM25Index.build(self.test.corpus).search(self.test.queries))
         self.tuner = Finetuning(
-            load_retrieval_data(collection, "train"), self.recipe, fresh=self.fresh, seed=self.seed
+            load_retrieval_data(collection, "train"), self.settings, fresh=self.fresh, seed=self.seed
         )
         way = self._from_scratch if self.fresh else self._from_weights
         dense, search, differences = way(start)
@@ -182,7 +185,7 @@ class Road:
     def _from_scratch(self, start: str | Path) -> tuple[Result, DenseSearcher, dict[str, Figures]]:
         """An encoder that only knows its corpus, without and with pre-training; the last retriever and differences."""
         # The baseline comes first: it shows what fine-tuning and searching take, so that pre-training gets the rest.
-        length = self.recipe.text_length
+        length = self.settings.text_length
         unpretrained = save_retriever(start, self.folder / "random", max_length=length)
         untrained, _ = self._search(UNTRAINED, load_retriever(unpretrained))
         baseline, _, searching = self._first_tuning(unpretrained, TUNED_ONLY)
@@ -195,7 +198,7 @@ class Road:
 
     def _from_weights(self, start: str | Path) -> tuple[Result, DenseSearcher, dict[str, Figures]]:
         """Pre-trained weights beside random ones, as they are and adapted; then a second round."""
-        name, length = Path(start).name, self.recipe.text_length
+        name, length = Path(start).name, self.settings.text_length
         random = save_random_weights(start, self.folder / "random", self.seed)
         baseline, _, searching = self._first_tuning(random, TUNED.format(RANDOM))
         tuning = self.finetunings[baseline.name]
@@ -222,47 +225,42 @@ class Road:
     def _first_tuning(self, start: str | Path, name: str) -> tuple[Result, DenseSearcher, float]:
         """Fine-tune for a share of the time that is left, and search; also the seconds to set aside for a search."""
         before = time.perf_counter()
-        result, search = self._tune_and_search(start, name, self.recipe.finetuning_share * self.left())
+        result, search = self._tune_and_search(start, name, self.settings.finetuning_share * self.left())
         return result, search, SEARCH_SLACK * (time.perf_counter() - before - self.finetunings[name].seconds)
 
     def _prepare(self, collection: Path) -> str | Path:
         """Tokenise the documents; return what pre-training starts from."""
         documents = load_documents(collection / "documents.jsonl")
-        recipe = SpanOptions(
-            target_tokens=self.recipe.span_tokens,
-            min_tokens=self.recipe.shortest_span,
+        options = SpanOptions(
+            target_tokens=self.settings.span_tokens,
+            min_tokens=self.settings.shortest_span,
             short_share=1.0,
             title="ignore",
             seed=self.seed,
         )
         if self.model is None:
-            logger.info("Training a WordPiece tokenizer of %s tokens.", f"{self.recipe.vocabulary:,}")
-            tokenizer = train_wordpiece(self.test.corpus.values(), self.recipe.vocabulary)
+            logger.info("Training a WordPiece tokenizer of %s tokens.", f"{self.settings.vocabulary:,}")
+            tokenizer = train_wordpiece(self.test.corpus.values(), self.settings.vocabulary)
         else:
             tokenizer = load_tokenizer(self.model)
         spans = self.folder / "spans"
-        prepare_spans(documents, tokenizer, spans, recipe, num_proc=os.cpu_count() or 1)
+        prepare_spans(documents, tokenizer, spans, options, num_proc=os.cpu_count() or 1)
         if self.model is not None:
             return self.model
         start = self.folder / "start"
-        save_initial_checkpoint(start, tokenizer, spans, self.recipe, self.seed)
+        save_initial_checkpoint(start, tokenizer, spans, self.settings, self.seed)
         return start
 
     def _pretrain(self, start: str | Path, seconds: float) -> str | Path:
-        shares = {"condenser": self.recipe.condenser_share, "cocondenser": 1 - self.recipe.condenser_share}
+        first = self.settings.condenser_share
+        shares: dict[PretrainingStage, float] = {"condenser": first, "cocondenser": 1 - first}
         for stage, share in shares.items():
             if share:
+                spans, target, limit = self.folder / "spans", self.folder / stage, max(share * seconds, 1.0)
                 self.stages[stage] = pretrain_stage(
-                    stage,
-                    start,
-                    self.folder / "spans",
-                    self.folder / stage,
-                    self.recipe,
-                    max(share * seconds, 1.0),
-                    fresh=self.fresh,
-                    seed=self.seed,
+                    stage, start, spans, target, self.settings, limit, fresh=self.fresh, seed=self.seed
                 )
-                start = self.stages[stage].folder
+                start = target
         return start
 
     def _tune_and_search(
@@ -294,18 +292,12 @@ class Road:
             "table": {result.name: result.figures for result in self.results},
             "differences": differences,
             "trainings": {name: run.summary() for name, run in (self.stages | self.finetunings).items()},
-            "recipe": asdict(self.recipe),
+            "settings": asdict(self.settings),
             "seed": self.seed,
             "device": "cuda" if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads",
             "seconds": round(time.perf_counter() - self.started, 1),
         }
         write_json(self.folder / "results.json", record)
-        text = closing_words(
-            self.folder,
-            self.results,
-            differences,
-            format_answers(asked, search.search(asked, 3), self.test.corpus),
-            record,
-        )
-        write_text(self.folder / "README.md", text)
+        answers = format_answers(asked, search.search(asked, 3), self.test.corpus)
+        write_text(self.folder / "README.md", write_page(self.folder, self.results, differences, answers, record))
         return record

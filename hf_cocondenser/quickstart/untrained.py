@@ -12,29 +12,29 @@ from hf_cocondenser.data.store import SpanStore
 from hf_cocondenser.data.tokenizer import load_tokenizer
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.pretraining.latent_start import start_from_documents
-from hf_cocondenser.quickstart.recipe import Recipe
+from hf_cocondenser.quickstart.settings import Settings
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.loading import loading
 
 
 def save_initial_checkpoint(
-    folder: Path, tokenizer: PreTrainedTokenizerBase, spans: Path, recipe: Recipe, seed: int
+    folder: Path, tokenizer: PreTrainedTokenizerBase, spans: Path, settings: Settings, seed: int
 ) -> None:
     """Write an untrained pre-training checkpoint for these spans, with its tokenizer."""
     config = BertConfig(
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
-        num_hidden_layers=recipe.layers,
-        hidden_size=recipe.hidden,
-        num_attention_heads=recipe.hidden // 64,
-        intermediate_size=recipe.intermediate,
+        num_hidden_layers=settings.layers,
+        hidden_size=settings.hidden,
+        num_attention_heads=settings.hidden // 64,
+        intermediate_size=settings.intermediate,
         max_position_embeddings=128,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
     set_seed(seed)
     model = CondenserForPreTraining(
-        CondenserConfig(config, n_head_layers=recipe.head_layers, late_mlm=recipe.late_mlm)
+        CondenserConfig(config, n_head_layers=settings.head_layers, late_mlm=settings.late_mlm)
     )
     backbone = model.get_backbone()
     assert isinstance(backbone, BertModel)
@@ -45,11 +45,6 @@ def save_initial_checkpoint(
 
 def save_random_weights(model: str | Path, folder: Path, seed: int) -> Path:
     """Write an encoder of a checkpoint's shape with weights drawn anew, and the checkpoint's tokenizer.
-
-    Args:
-        model: a Condenser's, another encoder's or a sentence-transformers checkpoint: folder, Hub name or shipped name.
-        folder: where to write.
-        seed: of the weights.
 
     Raises:
         InputError: the checkpoint cannot be read.
