@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 from datasets import Dataset, Features, IterableDataset, List, Value
 from datasets.exceptions import DatasetGenerationError
 
-from hf_cocondenser.data.reading.columns import Columns
+from hf_cocondenser.data.reading.columns import DocumentColumns
 from hf_cocondenser.data.reading.documents import DocumentTables, read_documents
 from hf_cocondenser.data.reading.tables import Source
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.utils.hashes import file_hash
 from hf_cocondenser.utils.loading import one_line
 
 FEATURES = Features({"_id": Value("string"), "title": Value("string"), "passages": List(Value("string"))})
@@ -59,7 +60,7 @@ def load_documents(
     """
     if text_column and passages_column:
         raise InputError("Name a text column or a passages column, not both.")
-    columns = Columns(passages_column or text_column, title_column, id_column)
+    columns = DocumentColumns(passages_column or text_column, title_column, id_column)
 
     read = read_documents(source, columns, subset=subset, split=split, text_documents=text_documents)
     if streaming or isinstance(source, IterableDataset):
@@ -92,9 +93,7 @@ def _fingerprint(read: DocumentTables) -> str:
     for table, *columns in read.tables:
         if table.path is None:
             return uuid.uuid4().hex
-        with table.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "blake2b").hexdigest()
-        found.update(repr((table.name, table.unit, table.named, columns, digest)).encode())
+        found.update(repr((table.name, table.unit, table.named, columns, file_hash(table.path))).encode())
     return found.hexdigest()
 
 

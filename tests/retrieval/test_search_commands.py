@@ -54,10 +54,10 @@ def test_search_own_documents(retriever, tmp_path, capsys):
     assert main(["search", str(retriever), *arguments]) == 0
     run = read_run(run_file)
     assert set(run) == {"1", "2"} and set(run["1"]) == {"w", "b"}
-    (tmp_path / "questions.tsv").write_text("x\tbread\ny\twhales\n")
+    (tmp_path / "questions.tsv").write_text("q1\tbread\nq2\twhales\n")
     arguments[3] = str(tmp_path / "questions.tsv")
     assert main(["search", str(retriever), *arguments]) == 0
-    assert set(read_run(run_file)) == {"x", "y"}
+    assert set(read_run(run_file)) == {"q1", "q2"}
 
 
 def test_search_refuses_first_what_would_come_to_nothing(retriever, beir_folder, tmp_path, capsys):
