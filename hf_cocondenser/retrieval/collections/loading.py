@@ -144,6 +144,10 @@ def _parts(source: str | Path, split: str | None, columns: Columns | None) -> _P
         return dpr.read_documents(folder), *dpr.read_questions(folder, split)
     if folder.is_file():
         raise InputError(f"'{source}' is a file; name the folder of a data set.")
+    if str(source).startswith("mteb:"):
+        raise InputError(
+            f"'{source}' is none of the Hub's names; name the data set of the task there, such as mteb/scifact."
+        )
     if folder.is_dir() and not (folder / "README.md").is_file():
         raise InputError(
             f"'{source}' is no data set in the layout of BEIR (corpus.jsonl), MS MARCO (collection.tsv) or DPR (psgs*.tsv)."
