@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from transformers import BertConfig, BertForMaskedLM
 
 from hf_cocondenser.data.tokenizer import train_wordpiece
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
 
