@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Any
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.hub.card import CARD_FILE, is_edited, render_card
 from hf_cocondenser.hub.export import copy_code, copy_condenser
-from hf_cocondenser.hub.records import FINETUNING, PRETRAINING, card_from_records, finetuning_without_paths
+from hf_cocondenser.hub.records import (
+    FINETUNING,
+    PRETRAINING,
+    card_from_records,
+    finetuning_without_paths,
+    read_finetuning,
+)
 from hf_cocondenser.hub.results import RESULTS_FILE, Result, read_results
 from hf_cocondenser.utils.checkpoint import CONDENSER_FOLDER
-from hf_cocondenser.utils.files import read_json, write_json, write_text
+from hf_cocondenser.utils.files import write_json, write_text
 from hf_cocondenser.utils.hashes import read_modules
 from hf_cocondenser.utils.loading import one_line
 from hf_cocondenser.utils.records import FILES, read_record, warn_of_changed_weights
@@ -95,7 +101,7 @@ def publish(
         said = {"language": language, "license": license, "datasets": datasets}
         _renew_card(folder, repo, changed, measured, said, has_condenser=condenser is not None)
         if (folder / FINETUNING).is_file():
-            write_json(changed / FINETUNING, finetuning_without_paths(read_json(folder / FINETUNING, dict)))
+            write_json(changed / FINETUNING, finetuning_without_paths(read_finetuning(folder / FINETUNING)))
         own = _own_files(folder)
         others = {path.name for path in folder.iterdir()} - {Path(name).parts[0] for name in own} - {FILES, *_LEFT_OUT}
         if others:

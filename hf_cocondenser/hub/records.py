@@ -28,7 +28,7 @@ def card_from_records(folder: str | Path, *, name: str | None = None, address: s
         InputError: a record is not valid JSON.
     """
     folder = Path(folder)
-    finetuning = read_json(folder / FINETUNING) if (folder / FINETUNING).is_file() else None
+    finetuning = read_finetuning(folder / FINETUNING) if (folder / FINETUNING).is_file() else None
     pretraining = _find_pretraining(folder, finetuning)
     stages = _chain(pretraining)
     data: list[str] = []
@@ -37,7 +37,7 @@ def card_from_records(folder: str | Path, *, name: str | None = None, address: s
         title = "Condenser" if record["stage"] == "condenser" else "coCondenser"
         data.append(_pretraining_line(title, record))
         tables[_unused(f"{title} pre-training", tables)] = _flat(
-            record["options"] | record["optimisation"] | {"steps": record["steps"], "epochs": record["epochs"]}
+            record["options"] | record["optimisation"] | {"steps": record["steps"], "epochs": record.get("epochs")}
         )
     base = _start(stages[0]["start"]) if stages else None
     if finetuning is not None:
@@ -62,6 +62,34 @@ def card_from_records(folder: str | Path, *, name: str | None = None, address: s
         training_data=data,
         hyperparameters=tables,
     )
+
+
+def read_pretraining(path: Path) -> dict[str, Any]:
+    """What `pretrain` recorded.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    spans = {"counts": {"documents": int, "tokens": int}, "tokenizer": {"name": str}}
+    shape = {
+        "stage": str,
+        "start": str,
+        "spans": spans,
+        "options": dict,
+        "optimisation": dict,
+        "steps": int,
+        "tokens": int,
+    }
+    return read_json(path, shape)
+
+
+def read_finetuning(path: Path) -> dict[str, Any]:
+    """What `finetune` recorded.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    return read_json(path, {"checkpoint": str, "finetuning": dict, "mining": dict})
 
 
 def pretraining_without_paths(record: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +129,7 @@ def _find_pretraining(folder: Path, finetuning: dict[str, Any] | None) -> dict[s
     if finetuning is not None:
         places.append(Path(checkpoint_path(finetuning["checkpoint"])))
     found = next((place / PRETRAINING for place in places if (place / PRETRAINING).is_file()), None)
-    return None if found is None else read_json(found)
+    return None if found is None else read_pretraining(found)
 
 
 def _chain(record: dict[str, Any] | None) -> list[dict[str, Any]]:

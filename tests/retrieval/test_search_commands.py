@@ -124,6 +124,8 @@ def test_search_a_judged_collection_and_compare(retriever, beir_folder, tmp_path
     assert "Against exact" in capsys.readouterr().out
 
 
+@pytest.mark.distributed
+@pytest.mark.slow
 def test_two_processes_search_with_a_shipped_checkpoint(beir_folder, tmp_path):
     command = ["search", "cocondenser-tiny", "--data", str(beir_folder), "--precision", "float32"]
     together = ["--cache-dir", str(tmp_path / "cache"), "--output", str(tmp_path / "two.trec")]

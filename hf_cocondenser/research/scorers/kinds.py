@@ -195,7 +195,7 @@ def load_scorer(folder: str | Path, device: str | None = None) -> Scorer:
         path = path / MODEL
     if not (path / SETTINGS).is_file():
         return DenseScorer.from_retriever(load_retriever(folder, device=device))
-    record = read_json(path / SETTINGS)
+    record = read_json(path / SETTINGS, {"scorer": str, "settings": dict})
     cls = TRAINED_HERE.get(record.get("scorer"))
     if cls is None:
         raise InputError(f"'{path / SETTINGS}' names no scorer among {', '.join(TRAINED_HERE)}.")

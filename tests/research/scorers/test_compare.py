@@ -26,6 +26,8 @@ from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.runs import ranked, read_run, write_run
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "max_steps": 3,
     "batch_size": 8,
