@@ -200,7 +200,7 @@ def test_left_padding_does_not_make_vectors_depend_on_their_neighbours(pooling, 
         load_retriever(folder, device="cpu"),
         load_starting_point(folder, RetrieverTrainingArguments()),
     ):
-        encoder = Encoder(model, bf16=False)
+        encoder = Encoder(model, precision="float32")
         np.testing.assert_allclose(encoder.encode([SHORT])[0], encoder.encode([SHORT, LONG])[0], atol=1e-5)
     assert own.tokenizer.padding_side == "left", "the caller's model stays as it was"
 
