@@ -171,6 +171,13 @@ def test_beir_folders_have_the_same_names(tmp_path):
     assert load_retrieval_data(tmp_path, columns=Columns(text_column="summary")).corpus == {"d1": "short"}
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_many_documents_come_in_order(tmp_path, streaming):
+    path = file(tmp_path, "a.jsonl", [{"_id": f"d{number}", "text": f"text {number}"} for number in range(2500)])
+    found = load_documents(path, streaming=streaming)
+    assert [(row["_id"], row["passages"]) for row in found] == [(f"d{n}", [f"text {n}"]) for n in range(2500)]
+
+
 def test_a_file_of_the_same_size_and_time_is_read_again(tmp_path):
     for text in ("one", "two"):
         path = file(tmp_path, "a.jsonl", [{"_id": "a", "text": text}])
