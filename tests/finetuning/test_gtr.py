@@ -138,7 +138,7 @@ def test_evaluate_takes_the_result_and_knows_its_similarity(finished: Path, beir
     command = ["evaluate", str(finished), "--data", str(beir_folder), "--output-dir", str(tmp_path / "report")]
     assert main([*command, "--precision", "float32"]) == 0
     results = json.loads((tmp_path / "report" / "results.json").read_text())
-    assert results["settings"]["score"] == "cosine"
+    assert results["settings"]["similarity"] == "cosine"
 
 
 def written_out(q: np.ndarray, p: np.ndarray, n: np.ndarray) -> float:
