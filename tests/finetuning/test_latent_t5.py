@@ -10,12 +10,19 @@ import torch
 from transformers import PreTrainedTokenizerBase, T5EncoderModel
 
 from hf_cocondenser.data.tokenizer import train_wordpiece
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config, make_fresh_t5
 from hf_cocondenser.finetuning.latent_t5 import FILLER, start_projection, start_t5_from_texts
-from hf_cocondenser.finetuning.recipes import gtr_config
+from hf_cocondenser.finetuning.recipes import finetune_options
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.pretraining.latent_start import count_tokens, latent_vectors
 from tests.generated_texts import documents
+
+
+def gtr(**options) -> RetrieverTrainingArguments:
+    """The training arguments of GTR's recipe."""
+    return finetune_options("gtr", **options).args
+
 
 WIDTH = 64
 
@@ -51,7 +58,7 @@ def pooled(model: T5EncoderModel, tokenizer: PreTrainedTokenizerBase, texts: lis
 
 @pytest.mark.parametrize("projection", [0, 24, 96])
 def test_an_untrained_retriever_finds_the_other_half(halves, tokenizer, tmp_path: Path, projection: int):
-    config = gtr_config(projection=projection, query_length=128, passage_length=128, precision="float32")
+    config = gtr(projection=projection, query_length=128, passage_length=128, bf16=False)
     make_fresh_t5(f"t5:2x{WIDTH}", tokenizer, [*halves[0], *halves[1]], tmp_path / "fresh", config)
     model = load_starting_point(tmp_path / "fresh", config)
     assert model.get_embedding_dimension() == (projection or WIDTH)
