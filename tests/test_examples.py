@@ -12,6 +12,7 @@ import pytest
 from transformers import BertConfig, BertForMaskedLM
 
 from hf_cocondenser.data.tokenizer import train_wordpiece
+from tests.generated_texts import documents
 
 pytestmark = pytest.mark.slow
 
@@ -28,18 +29,17 @@ def run(script: str, *arguments: str) -> str:
 
 
 def test_pretrain_and_evaluate(tmp_path):
-    """The project's own modules are the documents; each is asked for by its docstring's first line."""
-    files = [file for file in sorted((ROOT / "hf_cocondenser").rglob("*.py")) if file.stat().st_size > 2000]
-    texts = {file.stem + str(i): file.read_text("utf-8") for i, file in enumerate(files)}
+    """Generated documents; each is asked for by its own first line."""
+    texts = {f"d{i}": "\n\n".join(paragraphs) for i, paragraphs in enumerate(documents(40))}
     data = tmp_path / "data"
     (data / "qrels").mkdir(parents=True)
-    documents, queries, qrels = [], [], ["query-id\tcorpus-id\tscore"]
+    corpus, queries, qrels = [], [], ["query-id\tcorpus-id\tscore"]
     for name, text in texts.items():
         first, _, rest = text.partition("\n")
-        documents.append({"_id": name, "title": "", "text": rest, "passages": rest.split("\n\n")})
-        queries.append({"_id": f"q-{name}", "text": first.strip('"')})
+        corpus.append({"_id": name, "title": "", "text": rest, "passages": rest.split("\n\n")})
+        queries.append({"_id": f"q-{name}", "text": first})
         qrels.append(f"q-{name}\t{name}\t1")
-    for file, rows in (("corpus", documents), ("documents", documents), ("queries", queries)):
+    for file, rows in (("corpus", corpus), ("documents", corpus), ("queries", queries)):
         (data / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     (data / "qrels" / "test.tsv").write_text("\n".join(qrels) + "\n", "utf-8")
     tokenizer = train_wordpiece(texts.values(), 500)
