@@ -52,7 +52,6 @@ COMMAND = Command(
   hf-cocondenser adapt cocondenser --documents my_documents/ --pretrain-epochs 4 --rounds 1 --output-dir retriever
 The same command again goes on where it stopped, and does nothing that is already done.""",
     run=run,
-    first=("output_dir", "per_device_train_batch_size", "num_train_epochs", "max_steps", "learning_rate", "bf16"),
     first=(
         *("documents", "output_dir", "pretrain_epochs", "num_train_epochs", "max_steps"),
         *("per_device_train_batch_size", "learning_rate", "rounds", "passage_length", "report_to"),

@@ -66,7 +66,6 @@ COMMAND = Command(
   hf-cocondenser finetune bert-base-uncased --recipe rocketqa --batch-size 256 --data data/nq --output-dir runs/rocketqa
 The same command again goes on where it stopped, and does nothing that is already done.""",
     run=run,
-    first=("output_dir", "per_device_train_batch_size", "num_train_epochs", "max_steps", "learning_rate", "bf16"),
     first=(
         *("data", "output_dir", "recipe", "num_train_epochs", "max_steps", "per_device_train_batch_size"),
         *("learning_rate", "negatives_per_query", "rounds", "passage_length", "report_to"),
