@@ -358,6 +358,7 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
             raise InputError(
                 f"'{source}' lacks weights of its encoder ({min(missing)}, ...); it cannot be started from."
             )
+        model.config.name_or_path = str(source)
         if fresh_mlm:
             _warn_of_fresh_mlm_head(source)
         return model
@@ -377,7 +378,9 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
             masked_lm.load_state_dict(model.state_dict())
         else:
             _warn_of_fresh_mlm_head(type(model).__name__)
-        return cls._around(masked_lm, settings, model.dtype if dtype == "auto" else dtype).to(model.device)
+        condenser = cls._around(masked_lm, settings, model.dtype if dtype == "auto" else dtype)
+        condenser.config.name_or_path = model.config.name_or_path
+        return condenser.to(model.device)
 
     @classmethod
     def _around(
