@@ -44,7 +44,7 @@ from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import Run
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.files import output_folder, read_json, write_json, write_text
-from hf_cocondenser.utils.hashes import file_hash
+from hf_cocondenser.utils.records import file_hash
 from hf_cocondenser.utils.steps import STEPS
 
 logger = logging.getLogger("benchmarks.starts")

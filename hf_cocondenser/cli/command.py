@@ -83,7 +83,11 @@ def parse(name: str, command: Command, argv: Sequence[str]) -> dict[str, Any]:
     except InputError as error:
         flags = {action.dest: f"--{action.dest.replace('_', '-')}" for action in parser._actions}
         raise InputError(re.sub(r"^\w+(?= is )", lambda match: flags.get(match[0], match[0]), str(error))) from None
-    except (ValueError, ImportError) as error:  # what transformers' arguments say of their values, or of a package
+    except (
+        ValueError,
+        TypeError,
+        ImportError,
+    ) as error:  # what transformers' arguments say of their values, or of a package
         raise InputError(" ".join(str(error).split())) from None
     if unknown:
         parser.error(_unknown(unknown[0], parser))
@@ -195,7 +199,7 @@ def _plain_booleans(argv: Sequence[str], parser: argparse.ArgumentParser) -> lis
 def _flags_of_file(path: str, parser: _Parser) -> list[str]:
     """A YAML file as flags, so that its values are converted and checked like them (YAML takes 1e-5 for a string)."""
     options = _read_yaml(path)
-    actions = {action.dest: action for action in parser._actions if action.dest != "help"}
+    actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
     # Not the fields' own types: HfArgumentParser has made one of each union.
     kinds = {name: str(kind).lower() for cls in parser.dataclass_types for name, kind in get_type_hints(cls).items()}
     unknown = sorted(set(options) - set(actions))
@@ -221,11 +225,14 @@ def _flags_of_file(path: str, parser: _Parser) -> list[str]:
 def _read_yaml(path: str) -> dict[str, Any]:
     try:
         options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"The configuration file '{path}' cannot be read: {' '.join(str(error).split())}.") from None
     if not isinstance(options, dict):
         raise InputError(f"The configuration file '{path}' must hold 'option: value' lines.")
-    return {str(key).replace("-", "_"): value for key, value in options.items()}
+    names = [str(key).replace("-", "_") for key in options]
+    if len(set(names)) < len(names):
+        raise InputError(f"The configuration file '{path}' has an option twice, with a hyphen and an underscore.")
+    return dict(zip(names, options.values(), strict=True))
 
 
 def _unknown(flag: str, parser: argparse.ArgumentParser) -> str:

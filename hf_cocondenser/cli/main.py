@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 
 from hf_cocondenser.cli.usage import answer
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.utils.process_group import leave_process_group
 
 # What safetensors and torch say, neither of them with an OSError.
 _NOT_WRITTEN = r"Error while serializing: I/O error|PytorchStreamWriter|inline_container"
+_NO_ANSWER = r"timed? ?out|timeout"
 _NO_MEMORY = r"out of memory|not enough memory|can't allocate memory"
 
 
@@ -56,6 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(
                 f"hf-cocondenser {name}: error: The memory is full; take smaller batches or shorter texts. ({message})\n"
             )
+        elif re.search(_NO_ANSWER, message, re.IGNORECASE) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            sys.stderr.write(
+                f"hf-cocondenser {name}: error: Another process of this job did not answer within the time limit: it hangs or"
+                f" was stopped. The limit is --ddp-timeout in pretrain, the environment variable HF_COCONDENSER_TIMEOUT"
+                f" elsewhere, both in seconds. ({message})\n"
+            )
         else:
             raise
         return 2
@@ -65,7 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # --help
         return int(stop.code or 0)
     finally:
-        leave_process_group()
+        if "torch.distributed" in sys.modules:
+            from hf_cocondenser.utils.distributed import leave_process_group
+
+            leave_process_group()
     return 0
 
 

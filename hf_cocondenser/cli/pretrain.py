@@ -16,7 +16,7 @@ def run(
         model: Condenser checkpoint to continue, other encoder checkpoint to start from, JSON configuration of a fresh
             encoder, or bert:LAYERSxHIDDEN
         spans: folder that 'hf-cocondenser prepare' wrote
-        resume: go on from the last checkpoint in the output folder, if there is one
+        resume: go on with a run whose settings changed; with the same ones it goes on anyway
     """
     pretrain(model, spans, args, options, resume=resume).leave_process_group()
 

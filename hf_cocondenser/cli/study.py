@@ -37,7 +37,7 @@ def run(
         models: checkpoints, or t5:LAYERSxHIDDEN for T5 encoders that were never trained.
     """
     from hf_cocondenser.research.study.study import run_study
-    from hf_cocondenser.utils.steps import processes
+    from hf_cocondenser.utils.distributed import processes
 
     report = run_study(
         models, arguments.data, arguments.output_dir, config, finetuning, mining, pairs, overwrite=arguments.overwrite

@@ -24,6 +24,7 @@ from hf_cocondenser.data.words import WORDPIECE, isolates_chinese_characters, to
 from hf_cocondenser.data.workers import CutSetup, cut_batches
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.utils.files import output_folder, require_new_folder, write_json
+from hf_cocondenser.utils.records import write_record
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ def prepare_spans(
         except InputError as error:
             logger.warning("%s", error)
         write_json(folder / MANIFEST_FILE, manifest)
+        write_record(folder)
         _report(manifest, output_dir)
         _show_masks(folder, tokenizer, collator)
     return manifest

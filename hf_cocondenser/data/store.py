@@ -15,6 +15,7 @@ from hf_cocondenser.utils.files import read_json
 
 SPANS_FILE, MANIFEST_FILE = "spans.arrow", "manifest.json"
 FORMAT = 1
+_MANIFEST = {"tokenizer": dict, "recipe": dict, "counts": dict, "evaluation": {"documents": int, "below_hash": int}}
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -28,10 +29,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise InputError(
             f"'{folder}' is not a span folder (no {MANIFEST_FILE}); make one with hf-cocondenser prepare."
         )
-    manifest = read_json(path)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    if read_json(path, dict).get("format") != FORMAT:
         raise InputError(f"'{path}' is not a manifest of span format {FORMAT}; prepare the documents again.")
-    return manifest
+    return read_json(path, _MANIFEST)
 
 
 class _Lists:

@@ -28,7 +28,7 @@ from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
 from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever
 from hf_cocondenser.retrieval.runs import Run, read_run, require_run_ids
 from hf_cocondenser.retrieval.similarity import Similarity, choose_similarity, protocol_lengths
-from hf_cocondenser.utils.distributed import launched_processes, local_device
+from hf_cocondenser.utils.distributed import alone_in_its_folder, local_device, processes
 from hf_cocondenser.utils.files import output_folder, require_new_folder
 from hf_cocondenser.utils.options import PositiveInt, check, option
 
@@ -73,6 +73,7 @@ class SearchOptions:
             )
 
 
+@alone_in_its_folder
 def evaluate_retriever(
     model: str | Path | SentenceTransformer,
     data: Sequence[str | Path | RetrievalData],
@@ -113,36 +114,36 @@ def evaluate_retriever(
             " name a folder beside it."
         )
     check_measures(measures)
-    with launched_processes() as processes:
-        if processes.world_size > 1 and cache_dir is None:
-            raise InputError("Several processes share their work through a folder: name one with --cache-dir.")
-        if isinstance(model, str | Path):
-            name = name or Path(model).resolve().name
-            model = load_retriever(model, device=local_device())
-        name = name or "retriever"
-        similarity = choose_similarity(model, options.similarity, force=options.force)
-        precision = resolve_precision(options.precision, model.device)
-        name = f"{name} ({similarity})"
-        data_sets = [d if isinstance(d, RetrievalData) else load_retrieval_data(d, split or "auto") for d in data]
-        require_distinct_names(data_sets)
-        for data_set in data_sets:
-            require_measurable(data_set, measures)
-            require_run_ids(data_set.queries, data_set.corpus)
-            if not options.protocol_lengths:
-                _tell_lengths(model, data_set)
-        runs: dict[str, dict[str, Run]] = {}
-        for data_set in data_sets:
-            cache = Path(cache_dir) / file_name(data_set.name) if cache_dir is not None else None
-            depth = depth_needed(measures, options.depth)
-            with protocol_lengths(model, data_set.protocol) if options.protocol_lengths else nullcontext():
-                runs[data_set.name] = _search(model, name, data_set, depth, options, cache, processes.rank)
-        if processes.rank:
-            return None
+    if processes().num_processes > 1 and cache_dir is None:
+        raise InputError("Several processes share their work through a folder: name one with --cache-dir.")
+    if isinstance(model, str | Path):
+        name = name or Path(model).resolve().name
+        model = load_retriever(model, device=local_device())
+    name = name or "retriever"
+    similarity = choose_similarity(model, options.similarity, force=options.force)
+    precision = resolve_precision(options.precision, model.device)
+    name = f"{name} ({similarity})"
+    data_sets = [d if isinstance(d, RetrievalData) else load_retrieval_data(d, split or "auto") for d in data]
+    require_distinct_names(data_sets)
+    for data_set in data_sets:
+        require_measurable(data_set, measures)
+        require_run_ids(data_set.queries, data_set.corpus)
+        if not options.protocol_lengths:
+            _tell_lengths(model, data_set)
+    runs: dict[str, dict[str, Run]] = {}
+    for data_set in data_sets:
+        cache = Path(cache_dir) / file_name(data_set.name) if cache_dir is not None else None
+        depth = depth_needed(measures, options.depth)
+        with protocol_lengths(model, data_set.protocol) if options.protocol_lengths else nullcontext():
+            runs[data_set.name] = _search(model, name, data_set, depth, options, cache, processes().process_index)
+    if not processes().is_main_process:
+        return None
     settings = {**asdict(options), "retriever": fingerprint(model), "similarity": similarity, "precision": precision}
     runs = _same_names(runs)
     return _report(data_sets, runs, next(iter(runs[data_sets[0].name])), measures, output_dir, overwrite, settings)
 
 
+@alone_in_its_folder
 def compare_runs(
     runs: Sequence[str | Path],
     data: Sequence[str | Path | RetrievalData],

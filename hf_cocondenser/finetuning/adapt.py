@@ -22,8 +22,9 @@ from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, Mod
 from hf_cocondenser.pretraining.pretrain import pretrain
 from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.distributed import alone_in_its_folder, processes
 from hf_cocondenser.utils.hashes import checkpoint_hash, hash_texts
-from hf_cocondenser.utils.steps import STEPS, make_steps, processes, run_step
+from hf_cocondenser.utils.steps import STEPS, make_steps, run_step
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class AdaptConfig:
             raise InputError(f"passages_per_document is {self.passages_per_document}; it must be 1 or more.")
 
 
+@alone_in_its_folder
 def adapt(
     start: str | Path,
     documents: Dataset,
@@ -143,7 +145,7 @@ def _pretrained(
             report_to="none",
         )
         options = ModelOptions(dropout=finetuning.dropout, max_length=config.pretrain_max_length)
-        trainer = pretrain(start, steps / "spans" / _SPANS, arguments, options, resume=True)
+        trainer = pretrain(start, steps / "spans" / _SPANS, arguments, options)
         if keeps_pooling and processes().is_main_process:
             with_encoder(checkpoint_path(start), folder / _CHECKPOINT, folder / _RETRIEVER)
         return {"steps": trainer.state.global_step}

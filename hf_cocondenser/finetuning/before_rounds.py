@@ -14,7 +14,8 @@ from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.retriever import fingerprint
-from hf_cocondenser.utils.steps import processes, run_step
+from hf_cocondenser.utils.distributed import processes
+from hf_cocondenser.utils.steps import run_step
 
 _ENCODER = "encoder"
 _PAIRS_FOR_FRESH = 100_000

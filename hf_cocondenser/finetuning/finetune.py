@@ -23,13 +23,15 @@ from hf_cocondenser.hub.card import Result
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.distributed import alone_in_its_folder, processes, wait_for_everyone
 from hf_cocondenser.utils.files import absolute_if_there
 from hf_cocondenser.utils.loading import require_within_reach
-from hf_cocondenser.utils.steps import STEPS, make_steps, processes
+from hf_cocondenser.utils.steps import STEPS, make_steps
 
 logger = logging.getLogger(__name__)
 
 
+@alone_in_its_folder
 def finetune(
     checkpoint: str | Path,
     data: str | Path | RetrievalData | None,
@@ -107,7 +109,7 @@ def finetune(
         if dev is not None and config.evaluations:
             result = Result(f"{dev.name} (development queries)", manifest["result"]["dev"], queries=len(dev.queries))
         publish(output_dir, steps / last / RETRIEVER, summary, result)
-    processes().wait_for_everyone()
+    wait_for_everyone()
     return summary
 
 

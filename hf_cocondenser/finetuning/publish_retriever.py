@@ -11,7 +11,7 @@ from typing import Any
 from hf_cocondenser.hub.card import CARD_FILE, RESULTS_FILE, Result, is_edited, write_card
 from hf_cocondenser.hub.records import card_from_records
 from hf_cocondenser.utils.files import read_json, write_json
-from hf_cocondenser.utils.hashes import file_hash
+from hf_cocondenser.utils.records import changed_file, describe_files, read_record, write_record
 
 logger = logging.getLogger(__name__)
 
@@ -27,29 +27,39 @@ def publish(output_dir: Path, retriever: Path, summary: dict[str, Any], result: 
         summary: becomes `finetuning.json`.
         result: development measures for the card.
     """
-    before = output_dir / SUMMARY
-    if not before.is_file() or _differs(retriever, output_dir):
-        for name in read_json(before).get("files", []) if before.is_file() else []:
-            path = output_dir / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        for entry in sorted(retriever.iterdir(), key=lambda path: path.name == "modules.json"):
-            if entry.is_dir():
-                shutil.copytree(entry, output_dir / entry.name, dirs_exist_ok=True)
-            else:
-                shutil.copyfile(entry, output_dir / entry.name)
-    files = {entry.name for entry in retriever.iterdir()}
+    files = describe_files(retriever)
+    if not (output_dir / SUMMARY).is_file() or changed_file(output_dir, files):
+        partial = output_dir / ".retriever.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            shutil.copytree(retriever, partial)  # a full disk shows here, before anything is replaced
+            for name in _published(output_dir):
+                path = output_dir / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            for name in sorted(files, key=lambda name: name == "modules.json"):
+                (output_dir / name).parent.mkdir(parents=True, exist_ok=True)
+                (partial / name).replace(output_dir / name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    names = [*files, SUMMARY, CARD_FILE]
     if result is not None:
         write_json(output_dir / RESULTS_FILE, [asdict(result)])
-        files.add(RESULTS_FILE)
-    elif before.is_file() and RESULTS_FILE in read_json(before).get("files", []):
+        names.append(RESULTS_FILE)
+    elif RESULTS_FILE in _published(output_dir):
         (output_dir / RESULTS_FILE).unlink(missing_ok=True)  # measured with an earlier model or configuration
-    write_json(output_dir / SUMMARY, {**summary, "files": sorted(files)})
+    write_json(output_dir / SUMMARY, summary)
     if is_edited(output_dir / CARD_FILE):
         logger.warning("'%s' was edited, so it stays as it is.", output_dir / CARD_FILE)
     else:
         write_card(output_dir, card_from_records(output_dir))
+    write_record(output_dir, [output_dir / name for name in names])
 
 
-def _differs(one: Path, two: Path) -> bool:
-    files = [path.relative_to(one) for path in one.rglob("*") if path.is_file()]
-    return any(not (two / file).is_file() or file_hash(one / file) != file_hash(two / file) for file in files)
+def _published(output_dir: Path) -> list[str]:
+    """What an earlier call put into the folder; `modules.json` first, as the folder is no retriever while they go."""
+    record = read_record(output_dir)
+    names = list(record["files"]) if record else []
+    if not names and (output_dir / SUMMARY).is_file():  # of an earlier version
+        names = list(read_json(output_dir / SUMMARY, dict).get("files", []))
+    kept = (SUMMARY, CARD_FILE)
+    return sorted((name for name in names if name not in kept), key=lambda name: name != "modules.json")

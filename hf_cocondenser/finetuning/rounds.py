@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, settings
 from hf_cocondenser.finetuning.negatives.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
 from hf_cocondenser.finetuning.negatives.cross_encoder_config import JUDGE_TRAINING
@@ -25,9 +27,10 @@ from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documen
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.retriever import fingerprint
+from hf_cocondenser.utils.distributed import processes, wait_for_everyone
 from hf_cocondenser.utils.files import read_json, write_json
 from hf_cocondenser.utils.hashes import folder_hash, hash_texts
-from hf_cocondenser.utils.steps import processes, run_step
+from hf_cocondenser.utils.steps import run_step
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -38,6 +41,7 @@ NEGATIVES = "negatives.jsonl"
 BM25 = "bm25"  # the step
 POSITIVES = "positives.jsonl"
 QUERIES = "queries.json"
+HELD_OUT = "held_out.json"
 
 
 def bm25_step(
@@ -126,7 +130,7 @@ class FinetuningJob:
             if processes().is_main_process:
                 pool, counts = judge_pool(searcher, self.train, self.mining, self.config.seed)
                 write_pool(folder / NEGATIVES, pool)
-            processes().wait_for_everyone()
+            wait_for_everyone()
             pool = read_pool(folder / NEGATIVES)
             precision, seed = self.config.precision, self.config.seed
             judge, left_out = train_judge(
@@ -135,13 +139,17 @@ class FinetuningJob:
             if not processes().is_main_process:
                 return {}
             scores = load_cross_encoder(str(folder / MODEL))([(pair["query"], pair["passage"]) for pair in left_out])
-            report = judge_report(scores, left_out, self.mining)
-            logger.info("The cross-encoder on queries it has not seen: %s", report)
-            return {"counts": counts, "model_hash": fingerprint(judge), **report}
+            write_json(folder / HELD_OUT, {"scores": scores.tolist(), "labels": [pair["label"] for pair in left_out]})
+            return {"counts": counts, "model_hash": fingerprint(judge)}
 
         own = {name: getattr(self.mining, name) for name in JUDGE_TRAINING if name != "cross_encoder_start"}
         inputs = {**self.hashes, **own, "start": fingerprint(encoder), "model": model, "seed": self.config.seed}
-        return self._step("cross_encoder", inputs, work, everywhere=True)
+        manifest = self._step("cross_encoder", inputs, work, everywhere=True)
+        # The thresholds are no inputs of the training: they may change without it, and the report with them.
+        held_out = read_json(self.steps / "cross_encoder" / HELD_OUT, {"scores": list, "labels": list})
+        report = judge_report(np.array(held_out["scores"]), np.array(held_out["labels"]), self.mining)
+        logger.info("The cross-encoder on queries it has not seen: %s", report)
+        return {**manifest, "result": manifest["result"] | report}
 
     def _judge(self) -> PairScorer | None:
         name = self.steps / "cross_encoder" / MODEL if self.mining.trains_judge else self.mining.cross_encoder

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from hf_cocondenser.backbones import is_t5
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config, is_fresh_t5
 from hf_cocondenser.retrieval.encode import resolve_precision
-from hf_cocondenser.utils.steps import processes
+from hf_cocondenser.utils.distributed import processes, training_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -127,7 +125,7 @@ def _saved_per_token(shape: Any, inner: int, gated: bool, length: int) -> float:
 
 
 def _computes_in_bfloat16(config: FinetuneConfig) -> bool:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     return config.precision == "float16" or resolve_precision(config.precision, device) == "bfloat16"
 
 

@@ -16,6 +16,7 @@ from transformers.utils import logging
 from hf_cocondenser.finetuning.pairs.stream import PairBatches
 from hf_cocondenser.finetuning.training_set import EpochSampler, TrainingCollator, TrainingSet
 from hf_cocondenser.utils.files import write_text
+from hf_cocondenser.utils.trainer_checkpoints import RecordCheckpoints, require_whole
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
@@ -46,6 +47,7 @@ class LoggedTrainer(SentenceTransformerTrainer):
         )
         self._sums: dict[str, torch.Tensor] = {}
         self._steps = 0
+        self.add_callback(RecordCheckpoints())
         self.add_callback(_TrainLog(Path(args.output_dir) / "log.jsonl"))
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -63,6 +65,11 @@ class LoggedTrainer(SentenceTransformerTrainer):
         loaded = type(self.model)(checkpoint_path, device="cpu", model_kwargs={"dtype": torch.float32}).state_dict()
         logging.set_verbosity(verbosity)
         self.model.load_state_dict({name: loaded[name] for name in self.model.state_dict()})
+
+    def _load_best_model(self) -> None:
+        """sentence-transformers' own goes on with the last step's weights where the best ones cannot be loaded."""
+        require_whole(self.state.best_model_checkpoint)
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the metrics since the last log to a line about training."""

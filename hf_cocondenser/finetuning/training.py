@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import broadcast_object_list
 from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
@@ -29,8 +28,9 @@ from hf_cocondenser.hub.layout import save_portable
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.retrieval.retriever import fingerprint, transformers_of
+from hf_cocondenser.utils.distributed import on_first, training_device
 from hf_cocondenser.utils.progress import fit_to_output
-from hf_cocondenser.utils.steps import processes
+from hf_cocondenser.utils.steps import SCRATCH
 from hf_cocondenser.utils.trainer_checkpoints import last_checkpoint
 
 if TYPE_CHECKING:
@@ -70,14 +70,14 @@ def train_round(
         TokenStore(model, training_set.passages, "document"),
     )
     evaluator = DevEvaluator(dev, config.dev_measure) if dev is not None and config.evaluations else None
-    arguments = training_arguments(config, folder / "training", len(training_set), evaluator)
+    arguments = training_arguments(config, folder / SCRATCH, len(training_set), evaluator)
     logger.info(
         "%s training queries, %s distinct passages, temperature %g.",
         f"{len(training_set):,}",
         f"{len(training_set.passages):,}",
         temperature,
     )
-    checkpoint = last_checkpoint(folder / "training")
+    checkpoint = last_checkpoint(folder / SCRATCH, with_best=arguments.load_best_model_at_end)
     arguments.eval_on_start = evaluator is not None and checkpoint is None
     trainer = RetrieverTrainer(model, arguments, training_set, collator, loss, evaluator, optimizer(config))
     if schedule is not None:
@@ -101,12 +101,11 @@ def train_round(
 
 
 def save_trained(model: SentenceTransformer, folder: Path, config: FinetuneConfig) -> str:
-    """Write the retriever and the log, take the trainer's files away; returns the hash of the weights."""
+    """Write the retriever and the log; returns the hash of the weights."""
     if config.lora_rank:
         merge_lora(model)
     save_portable(model, folder / RETRIEVER)
-    shutil.copyfile(folder / "training" / "log.jsonl", folder / "log.jsonl")
-    shutil.rmtree(folder / "training")
+    shutil.copyfile(folder / SCRATCH / "log.jsonl", folder / "log.jsonl")
     return fingerprint(model)
 
 
@@ -130,7 +129,7 @@ def require_fitting_precision(model: SentenceTransformer, temperature: float, co
         return
     if any(is_t5(transformer.auto_model.config) for transformer in transformers_of(model)):
         raise InputError("T5's feed-forward layers overflow float16; choose --precision bfloat16 or float32.")
-    if not torch.cuda.is_available():
+    if training_device().type == "cpu":
         raise InputError("float16 trains on a GPU only; choose --precision float32 or bfloat16.")
 
 
@@ -159,9 +158,7 @@ def same_everywhere(config: FinetuneConfig, measure: Callable[[], float]) -> flo
     """The temperature: the configuration's, or the one measured by the first process."""
     if config.temperature != "auto":
         return config.fixed_temperature()
-    measured = [measure()]
-    processes()  # rounding differs from device to device; the temperature must not
-    return broadcast_object_list(measured)[0]
+    return on_first(measure)  # rounding differs from device to device; the temperature must not
 
 
 def _chosen(trainer: RetrieverTrainer, evaluator: DevEvaluator | None) -> dict[str, Any]:
@@ -201,7 +198,8 @@ def training_arguments(
     """
     from sentence_transformers import SentenceTransformerTrainingArguments
 
-    on_cpu = not torch.cuda.is_available()
+    device = training_device()
+    on_cpu = device.type == "cpu"
     half = config.precision == "float16"
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
@@ -211,7 +209,7 @@ def training_arguments(
         learning_rate=config.learning_rate,
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,
-        bf16=not half and resolve_precision(config.precision, torch.device("cpu" if on_cpu else "cuda")) == "bfloat16",
+        bf16=not half and resolve_precision(config.precision, device) == "bfloat16",
         fp16=half,
         use_cpu=on_cpu,
         seed=config.seed,

@@ -22,6 +22,7 @@ from hf_cocondenser.retrieval.similarity import SIMILARITIES
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.checkpoint import CONDENSER_FOLDER, load_pretraining_checkpoint
 from hf_cocondenser.utils.files import output_folder, read_json, require_new_folder, write_json
+from hf_cocondenser.utils.records import write_record
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def save_retriever(
             copy_code(folder / CONDENSER_FOLDER, folder)
         name = (address or output_dir.resolve().name).rsplit("/", 1)[-1]
         write_card(folder, card_from_records(folder, name=name, address=address or name), retriever)
+        write_record(folder)
     return output_dir
 
 

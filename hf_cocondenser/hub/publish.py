@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,18 +12,30 @@ from typing import TYPE_CHECKING
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.hub.card import CARD_FILE, is_edited, render_card
 from hf_cocondenser.hub.export import copy_code, copy_condenser
-from hf_cocondenser.hub.records import FINETUNING, card_from_records, finetuning_without_paths
+from hf_cocondenser.hub.records import FINETUNING, PRETRAINING, card_from_records, finetuning_without_paths
 from hf_cocondenser.hub.results import RESULTS_FILE, Result, read_results
 from hf_cocondenser.utils.checkpoint import CONDENSER_FOLDER
 from hf_cocondenser.utils.files import read_json, write_json, write_text
+from hf_cocondenser.utils.hashes import read_modules
 from hf_cocondenser.utils.loading import one_line
+from hf_cocondenser.utils.records import FILES, read_record, warn_of_changed_weights
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
 
 logger = logging.getLogger(__name__)
 
-_LEFT_OUT = ("steps", "runs")  # how fine-tuning and training got there
+_LEFT_OUT = ("steps",)  # how fine-tuning got there
+_USUAL = (
+    "*config*.json",
+    "modules.json",
+    "*token*.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "*.safetensors*",
+    "*.bin*",
+)
 
 
 def publish(
@@ -60,6 +73,7 @@ def publish(
         raise InputError(
             f"'{folder}' is not a retriever (no modules.json); write one with `hf-cocondenser export` or `finetune`."
         )
+    warn_of_changed_weights(folder)
     with TemporaryDirectory() as temporary:
         changed = Path(temporary)
         if condenser is not None:
@@ -74,8 +88,13 @@ def publish(
             measured = []
         _renew_card(folder, repo, changed, measured, has_condenser=condenser is not None)
         if (folder / FINETUNING).is_file():
-            write_json(changed / FINETUNING, finetuning_without_paths(read_json(folder / FINETUNING)))
-        additions = list((_additions(folder) | _additions(changed)).values())
+            write_json(changed / FINETUNING, finetuning_without_paths(read_json(folder / FINETUNING, dict)))
+        own = _own_files(folder)
+        others = {path.name for path in folder.iterdir()} - {Path(name).parts[0] for name in own} - {FILES, *_LEFT_OUT}
+        if others:
+            logger.info("Not uploaded, as it is not of the retriever: %s.", ", ".join(sorted(others)))
+        new = [path.relative_to(changed).as_posix() for path in changed.rglob("*") if path.is_file()]
+        additions = list((_additions(folder, own) | _additions(changed, new)).values())
         try:
             api = HfApi(token=token)
             api.create_repo(repo, private=private, exist_ok=True)
@@ -99,12 +118,20 @@ def _renew_card(folder: Path, repo: str, changed: Path, measured: list[Result], 
     write_text(changed / CARD_FILE, render_card(folder, card, has_condenser=has_condenser))
 
 
-def _additions(folder: Path) -> dict[str, CommitOperationAdd]:
+def _own_files(folder: Path) -> list[str]:
+    """The retriever's files: those that its record lists, or, without one, those that such a model consists of."""
+    record = read_record(folder)
+    names = set(record["files"]) if record is not None else set()
+    if record is None:
+        modules = [Path(module).parts[0] for module in read_modules(folder) if module]
+        below = [path for module in modules for path in (folder / module).rglob("*")]
+        usual = [path for pattern in _USUAL for path in folder.glob(pattern)]
+        names = {path.relative_to(folder).as_posix() for path in [*below, *usual]}
+    names |= {CARD_FILE, PRETRAINING, FINETUNING}
+    return sorted(name for name in names if (folder / name).is_file())
+
+
+def _additions(folder: Path, names: Iterable[str]) -> dict[str, CommitOperationAdd]:
     from huggingface_hub import CommitOperationAdd
 
-    files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {
-        file.as_posix(): CommitOperationAdd(file.as_posix(), folder / file)
-        for file in files
-        if not file.parts[0].startswith((".", "checkpoint-")) and file.parts[0] not in _LEFT_OUT
-    }
+    return {name: CommitOperationAdd(name, folder / name) for name in names}

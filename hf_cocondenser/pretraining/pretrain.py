@@ -28,18 +28,18 @@ from hf_cocondenser.pretraining.record import HEAD, record_of, run_record, scale
 from hf_cocondenser.pretraining.run import (
     RUN,
     finished_in,
-    is_of_a_run,
     require_reporters,
-    require_same_run,
-    resumed_from,
     run_identity,
+    take_up,
 )
 from hf_cocondenser.pretraining.trainer import CondenserTrainer
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.checkpoint import condenser_place
-from hf_cocondenser.utils.files import require_new_folder, write_json
+from hf_cocondenser.utils.distributed import on_first, working_in
+from hf_cocondenser.utils.files import write_json
 from hf_cocondenser.utils.loading import loading, refuse_classifier
 from hf_cocondenser.utils.progress import fit_to_output
+from hf_cocondenser.utils.records import FILES, require_unchanged, warn_of_changed_weights, write_record
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,7 @@ def load_model(
     if fresh is not None:
         model = CondenserForPreTraining._from_config(CondenserConfig(fresh, **head), **kwargs)
     else:
+        warn_of_changed_weights(start)
         with loading("The model", start):
             refuse_classifier(start)
             kwargs |= condenser_place(start)
@@ -177,30 +178,36 @@ def pretrain(
         spans: what `prepare` wrote; its held-out documents are evaluated on where `args.eval_strategy` says so.
         args: training arguments; `seed` is also that of the spans' drawing and the masks.
         options: of the model and the masks.
-        resume: go on from the last whole checkpoint in the output folder, if there is one; the folder must be new, or of
-            such a run. One that has taken all its steps is left as it is.
+        resume: go on with a run although settings such as its length or learning rate changed. With the same settings
+            a stopped run goes on from its last whole checkpoint anyway, and one that has taken all its steps is left as
+            it is.
         callbacks: more of transformers' `TrainerCallback`s.
 
     Raises:
         InputError: an input cannot be used; see `load_model`, `SpanDataset`, `CondenserTrainer`.
     """
-    options = options or ModelOptions()
+    with working_in(args.output_dir):
+        return _pretrain(start, spans, args, options or ModelOptions(), resume, callbacks)
+
+
+def _pretrain(
+    start: str | Path,
+    spans: str | Path,
+    args: CondenserTrainingArguments,
+    options: ModelOptions,
+    resume: bool,
+    callbacks: list[Any] | None,
+) -> CondenserTrainer:
     require_reporters(args)
     output = Path(args.output_dir)
-    last = resumed_from(output) if resume else None
-    if last is None and args.process_index == 0:
-        if resume and not is_of_a_run(output):
-            raise InputError(f"'{output}' holds other things than a pre-training run to resume; name another folder.")
-        require_new_folder(output, overwrite=resume, remedy="go on with its run by --resume")
     manifest = read_manifest(spans)
-    identity = run_identity(args, options, manifest)
-    begun = last is not None or (resume and (output / RECORD).is_file())
-    if begun:
-        require_same_run(output, identity)
-    tokenizer = load_tokenizer(Path(spans) / TOKENIZER_FOLDER)
-    pairs = args.stage == "cocondenser"
     earlier = None if is_fresh_bert(start) else record_of(start)
     scale_like(earlier, args)
+    identity = run_identity(start, args, options, manifest)
+    begun, last = on_first(lambda: take_up(output, identity, resume, args.load_best_model_at_end))
+    on_first(lambda: require_unchanged(spans, ".arrow", "prepare the documents again"))
+    tokenizer = load_tokenizer(Path(spans) / TOKENIZER_FOLDER)
+    pairs = args.stage == "cocondenser"
     train = SpanDataset(spans, pairs=pairs, seed=args.seed, max_length=options.max_length)
     held_out = None
     if args.eval_strategy != IntervalStrategy.NO:
@@ -226,7 +233,7 @@ def pretrain(
         trainer.remove_callback(PrinterCallback)  # it would print every line of the log, which the record keeps
     else:
         fit_to_output(trainer)
-    if last is None and trainer.is_world_process_zero():
+    if trainer.is_world_process_zero():
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / RUN, identity)
     finished = finished_in(trainer, output, last) if begun else None
@@ -241,6 +248,7 @@ def pretrain(
     trainer.save_state()
     if trainer.is_world_process_zero():
         write_json(output / RECORD, run_record(start, earlier, spans, manifest, options, trainer))
+        write_record(output, [path for path in output.iterdir() if path.is_file() and path.name != FILES])
         logger.info("The pre-training checkpoint is in '%s'.", output)
     return trainer
 

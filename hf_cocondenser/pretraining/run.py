@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,37 @@ from transformers.integrations.integration_utils import (
     INTEGRATION_TO_CALLBACK,
     get_available_reporting_integrations,
 )
-from transformers.trainer import TRAINER_STATE_NAME
 
-from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.hub.records import PRETRAINING
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
 from hf_cocondenser.pretraining.trainer import CondenserTrainer
-from hf_cocondenser.utils.files import read_json
-from hf_cocondenser.utils.trainer_checkpoints import last_checkpoint
+from hf_cocondenser.utils.files import absolute_if_there, read_json, require_new_folder
+from hf_cocondenser.utils.records import changed_file, read_record
+from hf_cocondenser.utils.trainer_checkpoints import last_checkpoint, trainer_state
+
+logger = logging.getLogger(__name__)
 
 RUN = "run.json"
 """What a run is of, beside its checkpoints."""
 
+_SETTINGS = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "optim",
+    "max_grad_norm",
+    "max_steps",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "world_size",
+    "temperature",
+    "normalize",
+    "bf16",
+    "fp16",
+)
 _REPORTER_PACKAGES = {"azure_ml": "azureml-sdk", "comet_ml": "comet-ml", "flyte": "flytekit"}  # else their own names
 
 
@@ -51,51 +70,63 @@ def require_reporters(args: CondenserTrainingArguments) -> None:
         raise InputError(f"report_to is '{name}', whose package is not installed: pip install {package}.")
 
 
-def is_of_a_run(output: Path) -> bool:
-    """Whether a folder, if it holds anything, is a pre-training's own, stopped before its first whole checkpoint."""
-    entries = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    own = (PRETRAINING, RUN, "training_args.bin", "checkpoint-")
-    return any(name.startswith(own) for name in entries) or entries <= {"runs"}  # TensorBoard's lines
-
-
-def resumed_from(output: Path) -> str | None:
-    """The checkpoint that a run in this folder goes on from, if there is one.
-
-    Raises:
-        InputError: it is of another training.
-    """
-    last = last_checkpoint(output)
-    if last is not None and read_json(Path(last) / "config.json").get("model_type") != CondenserConfig.model_type:
-        raise InputError(f"'{last}' is of another training, not of a Condenser; name another output folder.")
-    return last
-
-
-def run_identity(args: CondenserTrainingArguments, options: ModelOptions, manifest: dict[str, Any]) -> dict[str, Any]:
-    """What must not change in the middle of a run: the stage, the spans, and how they are drawn and masked."""
+def run_identity(
+    start: str | Path, args: CondenserTrainingArguments, options: ModelOptions, manifest: dict[str, Any]
+) -> dict[str, Any]:
+    """What a run is: what must not change in the middle of it, and the `settings`, which may change on purpose."""
     return {
         "stage": args.stage,
         "spans": {name: manifest[name] for name in ("tokenizer", "recipe", "counts")},
         "seed": args.seed,
         "max_length": options.max_length,
         "mlm_probability": options.mlm_probability,
+        "settings": {"start": absolute_if_there(start)}
+        | {name: getattr(args, name) for name in _SETTINGS}
+        | {
+            name: getattr(options, name)
+            for name in ("n_head_layers", "fresh_head", "skip_from", "late_mlm", "dropout")
+        },
     }
 
 
-def require_same_run(output: Path, now: dict[str, Any]) -> None:
-    """Refuse to go on with a run as another one.
+def take_up(output: Path, now: dict[str, Any], resume: bool, with_best: bool) -> tuple[bool, str | None]:
+    """Look for a run to go on with in the output folder.
+
+    Args:
+        output: new, or the folder of a run.
+        now: the run's `run_identity`.
+        resume: go on although the settings changed.
+        with_best: see `last_checkpoint`.
+
+    Returns:
+        Whether there is one, and the last of its whole checkpoints.
 
     Raises:
-        InputError: the run in this folder was started with another of what `run_identity` names.
+        InputError: the folder holds something else, or another run.
     """
-    if not (output / RUN).is_file():
-        return
-    before = read_json(output / RUN)
-    changed = [name for name in now if before.get(name) != now[name]]
+    require_new_folder(output, overwrite=True)
+    entries = {path.name for path in output.iterdir()} if output.is_dir() else set()
+    if entries <= {"runs"}:  # TensorBoard's lines
+        return False, None
+    if RUN not in entries:
+        raise InputError(f"Cannot resume: '{output}' is not a pre-training run. Choose another --output-dir.")
+    before = read_json(output / RUN, {"stage": str})
+    changed = _changed(before, now, [name for name in now if name != "settings"])
     if changed:
-        told = ", ".join(
-            f"{name} ({before.get(name)}, now {now[name]})" if name != "spans" else name for name in changed
-        )
-        raise InputError(f"The run in '{output}' has another {told}; go on with the same, or name another folder.")
+        raise InputError(f"The run in '{output}' has another {changed}; go on with the same, or name another folder.")
+    if not resume and isinstance(before.get("settings"), dict):
+        changed = _changed(before["settings"], now["settings"], list(now["settings"]))
+        if changed:
+            raise InputError(
+                f"The run in '{output}' has another {changed}; go on with the same, add --resume to go on with these"
+                " settings, or name another folder."
+            )
+    return True, last_checkpoint(output, with_best=with_best)
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any], names: list[str]) -> str:
+    changed = [name for name in names if before.get(name) != now[name]]
+    return ", ".join(n if n == "spans" else f"{n} ({before.get(n)}, now {now[n]})" for n in changed)
 
 
 def finished_in(trainer: CondenserTrainer, output: Path, last: str | None) -> Path | None:
@@ -106,9 +137,12 @@ def finished_in(trainer: CondenserTrainer, output: Path, last: str | None) -> Pa
     """
     steps = _steps(trainer)
     is_whole = (output / PRETRAINING).is_file() and any(output.glob("model*.safetensors"))
-    if is_whole and read_json(output / PRETRAINING)["steps"] >= steps:
+    if is_whole and (record := read_record(output)) is not None and (name := changed_file(output, record["files"])):
+        logger.warning("'%s' is missing or damaged: the weights are written again.", output / name)
+        is_whole = False
+    if is_whole and read_json(output / PRETRAINING, {"steps": int})["steps"] >= steps:
         return output
-    if last is not None and read_json(Path(last) / TRAINER_STATE_NAME)["global_step"] >= steps:
+    if last is not None and trainer_state(last)["global_step"] >= steps:
         return Path(last)
     return None
 

@@ -27,8 +27,9 @@ from hf_cocondenser.pretraining.checks import default_collator, require_condense
 from hf_cocondenser.pretraining.chunks import Batch, cut_batch, length_order
 from hf_cocondenser.pretraining.grad_cache import GradCache, draw_seeds
 from hf_cocondenser.pretraining.loss_parts import LossParts
+from hf_cocondenser.utils.distributed import leave_process_group
 from hf_cocondenser.utils.memory import release_free_memory
-from hf_cocondenser.utils.process_group import leave_process_group
+from hf_cocondenser.utils.trainer_checkpoints import RecordCheckpoints, require_whole
 
 logger = logging.get_logger(__name__)
 
@@ -106,6 +107,7 @@ class CondenserTrainer(Trainer):
             data_collator = default_collator(processing_class, train_dataset, eval_dataset)
         super().__init__(model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs)
         require_condenser(self.model)
+        self.add_callback(RecordCheckpoints())
         self.add_callback(SetEpoch())
         self.add_callback(LogBeforeSaving())
         if args.stage == "cocondenser" and args.gradient_accumulation_steps > 1:
@@ -186,6 +188,11 @@ class CondenserTrainer(Trainer):
             return loss
         in_order = vectors[length_order(inputs).argsort()]
         return loss, CondenserOutput(loss=loss, cls=in_order)
+
+    def _load_best_model(self) -> None:
+        """Trainer's own goes on with the last step's weights where the best ones are gone."""
+        require_whole(self.state.best_model_checkpoint)
+        super()._load_best_model()
 
     def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Tensor | int | None = None) -> Tensor:
         """Forward and backward over one batch; returns its loss, divided by the accumulation steps as Trainer wants."""

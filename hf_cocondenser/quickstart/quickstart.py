@@ -45,6 +45,7 @@ from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import Run, write_run
+from hf_cocondenser.utils.distributed import alone_in_its_folder, training_device
 from hf_cocondenser.utils.files import require_new_folder, write_json, write_text
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ DEMO = {
 }
 
 
+@alone_in_its_folder
 def run_quickstart(
     output_dir: str | Path,
     *,
@@ -294,7 +296,9 @@ class Quickstart:
             "trainings": {name: run.summary() for name, run in (self.stages | self.finetunings).items()},
             "settings": asdict(self.settings),
             "seed": self.seed,
-            "device": "cuda" if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads",
+            "device": f"cpu, {torch.get_num_threads()} threads"
+            if training_device().type == "cpu"
+            else training_device().type,
             "seconds": round(time.perf_counter() - self.started, 1),
         }
         write_json(self.folder / "results.json", record)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.distributed import training_device
 
 
 @dataclass(frozen=True)
@@ -67,4 +66,4 @@ def settings_for(model: str | Path | None) -> Settings:
 
 def default_minutes() -> float:
     """Ten minutes on a CPU, two on a GPU."""
-    return 2.0 if torch.cuda.is_available() else 10.0
+    return 10.0 if training_device().type == "cpu" else 2.0

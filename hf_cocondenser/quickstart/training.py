@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
 from hf_cocondenser.finetuning.negatives.mining import bm25_pool, mined_pool
@@ -21,6 +20,8 @@ from hf_cocondenser.quickstart.settings import Settings
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.encode import resolve_precision
+from hf_cocondenser.utils.distributed import training_device
+from hf_cocondenser.utils.steps import SCRATCH
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -66,8 +67,8 @@ def pretrain_stage(
 
     `fresh`: the encoder began with random weights, so its dot products must be scaled.
     """
-    on_cpu = not torch.cuda.is_available()
-    device = torch.device("cpu" if on_cpu else "cuda")
+    device = training_device()
+    on_cpu = device.type == "cpu"
     args = CondenserTrainingArguments(
         output_dir=str(output_dir),
         stage=stage,
@@ -137,4 +138,5 @@ class Finetuning:
         model = load_starting_point(start, self.config)
         with TimedSchedule(name, seconds, steps) as schedule:
             train_round(model, training_set, None, output_dir, self.config, schedule)
+        shutil.rmtree(output_dir / SCRATCH)
         return Training(output_dir / RETRIEVER, schedule.steps, schedule.used, schedule.log), model

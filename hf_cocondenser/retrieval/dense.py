@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,9 @@ from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.retrieval.runs import Run
 from hf_cocondenser.retrieval.similarity import Similarity, choose_similarity
 from hf_cocondenser.retrieval.topk import Matrix, exact_top_k, normalized
-from hf_cocondenser.utils.distributed import cpu_threads, launched_processes
+from hf_cocondenser.utils.distributed import cpu_threads, on_first, processes
 from hf_cocondenser.utils.hashes import hash_texts
+from hf_cocondenser.utils.locks import folder_lock
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -89,19 +91,18 @@ class DenseSearcher:
         ids = list(corpus)
         store = None
         if milvus is not None:
-            with launched_processes() as processes:
-                if processes.rank == 0:
-                    store = MilvusIndex(
-                        milvus,
-                        retriever=fingerprint(model),
-                        corpus=hash_texts(corpus.items()),
-                        dimension=encoder.dimension,
-                        cosine=cosine,
-                        kind=index or "AUTOINDEX",
-                    )
-                # Together: a process that went on to encode would wait for those that do not.
-                if processes.decide(store is not None and len(store) == len(ids)):
-                    return cls(encoder, ids, None, cosine, store, index_parameters)
+            if processes().is_main_process:
+                store = MilvusIndex(
+                    milvus,
+                    retriever=fingerprint(model),
+                    corpus=hash_texts(corpus.items()),
+                    dimension=encoder.dimension,
+                    cosine=cosine,
+                    kind=index or "AUTOINDEX",
+                )
+            # Together: a process that went on to encode would wait for those that do not.
+            if on_first(lambda: store is not None and len(store) == len(ids)):
+                return cls(encoder, ids, None, cosine, store, index_parameters)
         if cache_dir is None:
             vectors: Matrix = encoder.encode(list(corpus.values()), show_progress=show_progress)
             source = None
@@ -118,12 +119,13 @@ class DenseSearcher:
         if index is None:
             return cls(encoder, ids, vectors, cosine)
         place = None if cache_dir is None else Path(cache_dir) / f"index-{_index_name(index, cosine)}"
-        if place is not None and place.exists():
-            built = FaissIndex.load(place, source=source, cosine=cosine)
-        else:
-            built = FaissIndex.build(vectors, index, cosine=cosine, source=source, show_progress=show_progress)
-            if place is not None:
-                built.save(place)
+        with folder_lock(place, wait=True) if place is not None and not place.exists() else nullcontext():
+            if place is not None and place.exists():  # another process may just have built it
+                built = FaissIndex.load(place, source=source, cosine=cosine)
+            else:
+                built = FaissIndex.build(vectors, index, cosine=cosine, source=source, show_progress=show_progress)
+                if place is not None:
+                    built.save(place)
         return cls(encoder, ids, vectors, cosine, built, index_parameters)
 
     def search(self, queries: Mapping[str, str], k: int = 100, *, exclude_same_id: bool = False) -> Run:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,7 +27,7 @@ from tqdm.auto import tqdm
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.encode import Encoder
 from hf_cocondenser.retrieval.retriever import fingerprint
-from hf_cocondenser.utils.distributed import Processes, cpu_threads, launched_processes
+from hf_cocondenser.utils.distributed import cpu_threads, on_first, processes, wait_for_everyone, working_in
 from hf_cocondenser.utils.files import read_json, write_json, write_text
 from hf_cocondenser.utils.hashes import hash_texts
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 FORMAT = 1
-_FIRST_FILES = {"ids.json", "manifest.json"}  # of which another process may just have written the second
+_MANIFEST = {"retriever": str, "corpus": str, "documents": int, "dimension": int, "shard_size": int}
 
 
 class ShardedMatrix:
@@ -116,21 +117,34 @@ def encode_corpus(
     if not corpus:
         raise InputError("The corpus is empty, so there is nothing to encode.")
     folder = Path(folder)
-    with launched_processes() as processes:
-        encoder = Encoder(model, precision=precision, threads=cpu_threads())
-        manifest = {
-            "format": FORMAT,
-            "retriever": fingerprint(model),
-            "corpus": hash_texts(corpus.items()),
-            "documents": len(corpus),
-            "dimension": encoder.dimension,
-            "precision": encoder.precision,
-            "shard_size": shard_size,
-        }
-        _start_or_resume(folder, manifest, corpus, processes)
-        _encode_missing(encoder, corpus, folder, manifest, processes, show_progress)
-        processes.wait()
-    return open_embeddings(folder, retriever=manifest["retriever"])
+    encoder = Encoder(model, precision=precision, threads=cpu_threads())
+    manifest = {
+        "format": FORMAT,
+        "retriever": fingerprint(model),
+        "corpus": hash_texts(corpus.items()),
+        "documents": len(corpus),
+        "dimension": encoder.dimension,
+        "precision": encoder.precision,
+        "shard_size": shard_size,
+    }
+    complete = on_first(lambda: _is_complete(folder, manifest))
+    with nullcontext() if complete else _writing(folder):
+        on_first(lambda: _start_or_resume(folder, manifest, corpus))
+        _encode_missing(encoder, corpus, folder, manifest, show_progress)
+        wait_for_everyone()
+    return _opened(folder, manifest, read=False)  # each process has just checked its part
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """The folder for this job alone; another job that fills it is waited for."""
+    try:
+        with working_in(folder, wait=True):
+            yield
+    except PermissionError as error:
+        raise InputError(
+            f"The cache '{folder}' cannot be written to ({error.strerror}); name another folder."
+        ) from None
 
 
 def open_embeddings(folder: str | Path, *, retriever: str | None = None) -> Embeddings:
@@ -149,30 +163,39 @@ def open_embeddings(folder: str | Path, *, retriever: str | None = None) -> Embe
         raise InputError(
             f"The embeddings in '{folder}' were made by another retriever; encode the corpus with this one."
         )
-    ids = read_json(folder / "ids.json")
-    shards = []
-    for number in range(_shard_count(manifest)):
-        if not (folder / f"{_shard_name(number)}.json").is_file():
-            raise InputError(f"The embeddings in '{folder}' are not finished; run the same encoding again to go on.")
-        shards.append(_checked_shard(folder, number, manifest))
-    if len(ids) != manifest["documents"]:
-        raise InputError(f"'{folder / 'ids.json'}' does not fit its manifest; delete '{folder}' and encode again.")
-    return Embeddings(ids, ShardedMatrix(shards), manifest)
+    return _opened(folder, manifest)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an embeddings folder.
 
     Raises:
-        InputError: there is none, or it is of an unknown format.
+        InputError: there is none, or it is damaged or of an unknown format.
     """
-    manifest = read_json(folder / "manifest.json")
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "shard_size" not in manifest:
+    manifest = read_json(folder / "manifest.json", dict)
+    if manifest.get("format") != FORMAT:
         raise InputError(f"'{folder}' does not hold embeddings written by this version.")
-    return manifest
+    return read_json(folder / "manifest.json", _MANIFEST)
 
 
-def _start_or_resume(folder: Path, manifest: dict[str, Any], corpus: Mapping[str, str], processes: Processes) -> None:
+def _opened(folder: Path, manifest: dict[str, Any], read: bool = True) -> Embeddings:
+    ids = read_json(folder / "ids.json", list)
+    numbers = range(_shard_count(manifest))
+    if not all(_is_finished(folder, number) for number in numbers):
+        raise InputError(f"The embeddings in '{folder}' are not finished; run the same encoding again to go on.")
+    if len(ids) != manifest["documents"]:
+        raise InputError(f"'{folder / 'ids.json'}' does not fit its manifest; delete '{folder}' and encode again.")
+    return Embeddings(ids, ShardedMatrix([_shard(folder, number, manifest, read) for number in numbers]), manifest)
+
+
+def _is_complete(folder: Path, manifest: dict[str, Any]) -> bool:
+    """Whether nothing is left to write."""
+    if not (folder / "manifest.json").is_file() or read_manifest(folder) != manifest:
+        return False
+    return all(_is_finished(folder, number) for number in range(_shard_count(manifest)))
+
+
+def _start_or_resume(folder: Path, manifest: dict[str, Any], corpus: Mapping[str, str]) -> None:
     if (folder / "manifest.json").exists():
         there = read_manifest(folder)
         different = [key for key in manifest if there.get(key) != manifest[key]]
@@ -183,13 +206,12 @@ def _start_or_resume(folder: Path, manifest: dict[str, Any], corpus: Mapping[str
                 f"'{folder}' holds embeddings with another {', '.join(told).replace('_', ' ')};"
                 f" name another folder, or delete it."
             )
-    elif folder.exists() and not (folder.is_dir() and {path.name for path in folder.glob("[!.]*")} <= _FIRST_FILES):
+    elif folder.exists() and not (folder.is_dir() and {path.name for path in folder.glob("[!.]*")} <= {"ids.json"}):
         raise InputError(f"'{folder}' is not empty and holds no embeddings; name a new folder.")
-    if processes.rank == 0 and not (folder / "manifest.json").exists():
+    else:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "ids.json", json.dumps(list(corpus), ensure_ascii=False))
         write_json(folder / "manifest.json", manifest)
-    processes.wait()
 
 
 def _encode_missing(
@@ -197,11 +219,16 @@ def _encode_missing(
     corpus: Mapping[str, str],
     folder: Path,
     manifest: dict[str, Any],
-    processes: Processes,
     show_progress: bool,
 ) -> None:
-    numbers = range(processes.rank, _shard_count(manifest), processes.world_size)
-    missing = [number for number in numbers if not _is_finished(folder, number, manifest)]
+    """Write this process's shards that are not there, and read through those that are."""
+    state = processes()
+    missing = []
+    for number in range(state.process_index, _shard_count(manifest), state.num_processes):
+        if _is_finished(folder, number):
+            _shard(folder, number, manifest, read=True)
+        else:
+            missing.append(number)
     size = manifest["shard_size"]
     texts = iter(corpus.values())
     position = 0
@@ -229,23 +256,22 @@ def _write_shard(folder: Path, number: int, vectors: np.ndarray) -> None:
     write_json(folder / f"{name}.json", {"rows": len(vectors), "crc32": zlib.crc32(vectors.data)})
 
 
-def _is_finished(folder: Path, number: int, manifest: dict[str, Any]) -> bool:
-    if not (folder / f"{_shard_name(number)}.json").is_file():
-        return False
-    _checked_shard(folder, number, manifest)
-    return True
+def _is_finished(folder: Path, number: int) -> bool:
+    return (folder / f"{_shard_name(number)}.json").is_file()
 
 
-def _checked_shard(folder: Path, number: int, manifest: dict[str, Any]) -> np.ndarray:
+def _shard(folder: Path, number: int, manifest: dict[str, Any], read: bool) -> np.ndarray:
+    """A shard, memory-mapped; with `read`, its checksum is compared, for which all of it is read."""
     path = folder / f"{_shard_name(number)}.npy"
     rows = min(manifest["shard_size"], manifest["documents"] - number * manifest["shard_size"])
     try:
         shard = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         shard = np.empty((0, 0))
-    entry = read_json(folder / f"{_shard_name(number)}.json")
     whole = shard.shape == (rows, manifest["dimension"]) and shard.dtype == np.float32
-    if not whole or zlib.crc32(shard.data) != entry.get("crc32"):
+    if whole and read:
+        whole = zlib.crc32(shard.data) == read_json(path.with_suffix(".json"), {"crc32": int})["crc32"]
+    if not whole:
         raise InputError(
             f"The shard '{path}' is missing or damaged; delete '{path.with_suffix('.json')}' and encode again"
             f" (the other shards are kept)."

@@ -14,10 +14,12 @@ from tqdm.auto import tqdm
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.topk import Matrix, normalized
 from hf_cocondenser.utils.files import output_folder, read_json, write_json
+from hf_cocondenser.utils.records import require_unchanged, write_record
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
+_MANIFEST = {"factory": str, "dimension": int, "rows": int, "cosine": bool, "source": dict}
 _BLOCK = 65536  # rows added at a time
 _TRAINING_ROWS = 262144
 _RESCORED = 10  # candidates per hit that a compressed index gives for exact re-scoring
@@ -107,6 +109,7 @@ class FaissIndex:
         with output_folder(folder, overwrite) as path:
             faiss.write_index(self.index, str(path / "index.faiss"))
             write_json(path / "manifest.json", self.manifest)
+            write_record(path)
 
     @classmethod
     def load(
@@ -123,9 +126,10 @@ class FaissIndex:
             InputError: there is none, it cannot be read, or it was made from other embeddings.
         """
         folder = Path(folder)
-        manifest = read_json(folder / "manifest.json")
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "factory" not in manifest:
+        if read_json(folder / "manifest.json", dict).get("format") != FORMAT:
             raise InputError(f"'{folder}' does not hold an index written by this version.")
+        manifest = read_json(folder / "manifest.json", _MANIFEST)
+        require_unchanged(folder, ".faiss", f"delete '{folder}' and build it anew")
         for key, what in (("retriever", "by another retriever"), ("corpus", "of another corpus")):
             if source is not None and manifest["source"].get(key) != source.get(key):
                 raise InputError(f"The index in '{folder}' was made from embeddings {what}; build it anew.")

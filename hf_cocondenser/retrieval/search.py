@@ -19,7 +19,7 @@ from hf_cocondenser.retrieval.parquet import write_embeddings
 from hf_cocondenser.retrieval.retriever import fingerprint, load_retriever
 from hf_cocondenser.retrieval.runs import Run, ranked, require_run_ids, write_run
 from hf_cocondenser.retrieval.similarity import Similarity
-from hf_cocondenser.utils.distributed import launched_processes, local_device
+from hf_cocondenser.utils.distributed import local_device, processes
 from hf_cocondenser.utils.files import require_new_file, require_new_folder
 
 if TYPE_CHECKING:
@@ -143,25 +143,25 @@ def search_corpus(
         require_new_folder(parquet_dir)
     if output is not None:
         require_run_ids(asked, texts)
-    with launched_processes() as processes:
-        if processes.world_size > 1 and cache_dir is None:
-            raise InputError("Several processes share their work through a folder: name one with --cache-dir.")
-        if isinstance(model, str | Path):
-            model = load_retriever(model, device=local_device())
-        searcher = DenseSearcher.build(
-            model,
-            texts,
-            cache_dir=cache_dir,
-            index=index if processes.rank == 0 else None,
-            index_parameters=index_parameters,
-            milvus=milvus,
-            similarity=similarity,
-            force=force,
-            precision=precision,
-            show_progress=processes.rank == 0,
-        )
-        if processes.rank:
-            return None
+    first = processes().is_main_process
+    if processes().num_processes > 1 and cache_dir is None:
+        raise InputError("Several processes share their work through a folder: name one with --cache-dir.")
+    if isinstance(model, str | Path):
+        model = load_retriever(model, device=local_device())
+    searcher = DenseSearcher.build(
+        model,
+        texts,
+        cache_dir=cache_dir,
+        index=index if first else None,
+        index_parameters=index_parameters,
+        milvus=milvus,
+        similarity=similarity,
+        force=force,
+        precision=precision,
+        show_progress=first,
+    )
+    if not first:
+        return None
     if parquet_dir is not None:
         vectors = searcher.vectors
         if vectors is None:  # all of them are in Milvus

@@ -13,6 +13,7 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.loading import loading
+from hf_cocondenser.utils.records import warn_of_changed_weights
 
 CONDENSER_FOLDER = "condenser"
 
@@ -34,6 +35,7 @@ def load_pretraining_checkpoint(name_or_path: str | Path, **kwargs: Any) -> Cond
         raise InputError(f"'{folder}' is not a folder; name the folder of a checkpoint.")
     if path.is_dir() and not (folder / "config.json").is_file():
         raise InputError(f"'{folder}' is no checkpoint: it has no config.json.")
+    warn_of_changed_weights(folder)
     with loading("The checkpoint", name_or_path):
         options = {"dtype": torch.float32} | condenser_place(place) | kwargs
         return CondenserForPreTraining.from_pretrained(place, **options).eval()

@@ -1,71 +1,137 @@
-"""The processes started by torchrun or accelerate launch, for work that is cut into independent parts."""
+"""The processes started by torchrun or accelerate launch, and the device that each works on."""
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
+from functools import lru_cache, wraps
+from inspect import signature
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
+from accelerate import PartialState
 
-from hf_cocondenser.utils.process_group import leave_process_group
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.utils.files import require_new_folder
+from hf_cocondenser.utils.locks import folder_lock
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TIMEOUT = "HF_COCONDENSER_TIMEOUT"
+"""Environment variable: after how many seconds processes give up on one that does not answer."""
+
+_TIMEOUT = 7200
+_STEP = timedelta(days=7)  # as long as the others wait for work that the first process does alone
 
 
-@dataclass(frozen=True)
-class Processes:
-    """This process among those that work together.
+def processes() -> PartialState:
+    """The processes of this job, which one process without a launcher is too.
 
-    Attributes:
-        rank: this process, from 0.
-        world_size: how many there are.
+    Raises:
+        InputError: the environment's time limit is no number of seconds.
     """
+    limit = os.environ.get(TIMEOUT, str(_TIMEOUT))
+    if not limit.isdecimal() or not int(limit):
+        raise InputError(f"{TIMEOUT} is '{limit}'; it must be a number of seconds.")
+    started = not PartialState._shared_state
+    state = PartialState(cpu=training_device().type == "cpu", timeout=timedelta(seconds=int(limit)))
+    if started and state.num_processes > 1:
+        atexit.register(leave_process_group)
+    return state
 
-    rank: int
-    world_size: int
 
-    def wait(self) -> None:
-        """Return when every process has come here."""
-        if self.world_size > 1:
-            dist.barrier()
+@lru_cache(maxsize=1)
+def _patient_group() -> Any:
+    """A group for waiting, however long the first process works alone."""
+    return dist.new_group(backend="gloo", timeout=_STEP)
 
-    def decide(self, value: bool) -> bool:
-        """What the first process says, in every process."""
-        values = [value]
-        if self.world_size > 1:
-            dist.broadcast_object_list(values)
-        return values[0]
+
+def wait_for_everyone() -> None:
+    """Return when every process has come here."""
+    if processes().num_processes > 1:
+        dist.barrier(_patient_group())
+
+
+def on_first(work: Callable[[], T]) -> T:
+    """Let the first process do something before any other goes on; every process gets the result.
+
+    Raises:
+        InputError: on every process, what `work` raised on the first.
+    """
+    if processes().num_processes == 1:
+        return work()
+    said: list[Any] = [None, None]
+    if processes().is_main_process:
+        try:
+            said = [work(), None]
+        except (InputError, OSError) as error:
+            said = [None, str(error)]
+    dist.broadcast_object_list(said, group=_patient_group())
+    if said[1] is not None:
+        raise InputError(said[1])
+    return said[0]
 
 
 @contextmanager
-def launched_processes() -> Iterator[Processes]:
-    """The processes that a launcher started together (one, without a launcher).
+def working_in(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other jobs out of a folder; the job's processes count as one. See `folder_lock`.
 
-    An existing process group is used; otherwise one over gloo is made and taken down again. The time limit is long
-    because a rank may finish hours before another.
+    Raises:
+        InputError: another job works there.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if dist.is_available() and dist.is_initialized():
-        yield Processes(dist.get_rank(), dist.get_world_size())
+    with ExitStack() as stack:
+        on_first(lambda: require_new_folder(folder, overwrite=True))
+        on_first(lambda: stack.enter_context(folder_lock(folder, wait=wait)))
+        yield
+
+
+def alone_in_its_folder(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorator: the function has its `output_dir` (where one is given) for itself; see `folder_lock`."""
+
+    @wraps(function)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+        folder = signature(function).bind(*args, **kwargs).arguments.get("output_dir")
+        with nullcontext() if folder is None else working_in(folder):
+            return function(*args, **kwargs)
+
+    return alone
+
+
+def leave_process_group() -> None:
+    """End the process group, where there is one; for the end of a process, however it ends.
+
+    Processes that leave without it abort now and then. And a group that is destroyed while DDP's reducer holds the last
+    reference to it, or while its thread is about to drop a tensor of Python's, waits with Python's lock for a thread
+    that needs this lock. So reducers go first, and the thread gets its turn.
+    """
+    if not dist.is_available() or not dist.is_initialized():
         return
-    if world_size == 1:
-        yield Processes(0, 1)
-        return
-    dist.init_process_group("gloo", timeout=timedelta(days=7))
-    try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
-    finally:
-        leave_process_group()
+    _patient_group.cache_clear()
+    gc.collect()
+    time.sleep(0.1)  # gives up Python's lock
+    dist.destroy_process_group()
+
+
+def training_device() -> torch.device:
+    """The kind of device that work is done on: the accelerator (CUDA, XPU, MPS...) where there is one, else the CPU."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.device("cpu")
 
 
 def local_device() -> str | None:
-    """This process's own GPU under a launcher (`cuda:1`); None leaves the choice to the library."""
-    rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return f"cuda:{rank % torch.cuda.device_count()}"
-    return None
+    """This process's own accelerator under a launcher (`cuda:1`); None leaves the choice to the library."""
+    kind = training_device().type
+    if kind == "cpu" or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    return f"{kind}:{int(os.environ.get('LOCAL_RANK', '0')) % torch.accelerator.device_count()}"
 
 
 def cpu_threads() -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.utils.locks import folder_lock, replace_folder, restore_replaced
 
 
 def require_new_folder(
@@ -29,6 +31,7 @@ def require_new_folder(
             `reads`.
     """
     path = Path(path)
+    restore_replaced(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"'{path}' is a file; name a folder to write to.")
     for parent in path.absolute().parents:
@@ -70,25 +73,24 @@ def _require_outside(needed: Any, path: Path) -> None:
 def output_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """Give a hidden folder beside `path` to write into; rename it to `path` when the block ends well.
 
-    On an error (or Ctrl-C) the hidden folder is removed and what stood at `path` is untouched.
+    On an error (or Ctrl-C) the hidden folder is removed and what stood at `path` is untouched. No other process can
+    write there in the meantime.
 
     Raises:
-        InputError: `path` exists, is not empty, and `overwrite` is false; or it holds the working folder.
+        InputError: `path` exists, is not empty, and `overwrite` is false; or it holds the working folder; or another
+            process works there.
     """
     path = require_new_folder(path, overwrite)
     _require_outside(Path(), path)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        replaced = path.with_name(f".{path.name}.replaced-{os.getpid()}")
-        if path.exists():
-            path.rename(replaced)
-        partial.rename(path)
-        shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with folder_lock(path):
+        require_new_folder(path, overwrite)  # the lock's last holder may just have written it
+        partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+        partial.mkdir()
+        try:
+            yield partial
+            replace_folder(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def absolute_if_there(place: str | Path) -> str:
@@ -98,6 +100,9 @@ def absolute_if_there(place: str | Path) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all (through a temporary name in the same folder)."""
+    for leftover in path.parent.glob(f".{escape(path.name)}.partial-*"):
+        if not is_alive(leftover.name.rsplit("-", 1)[1]):
+            leftover.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -106,20 +111,56 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def is_alive(process: str) -> bool:
+    """Whether there is a process of this number; one that cannot be asked counts as alive."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, OverflowError):
+        return True
+    return True
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+Shape = type | tuple[type, ...] | Mapping[str, Any]
+"""A type, or the keys that an object must have with the shape of each value."""
+
+
+def read_json(path: Path, expect: Shape | None = None) -> Any:
     """Read a JSON file.
 
+    Args:
+        path: the file.
+        expect: what it must hold: a type such as `list`, or an object's keys with their types, as in
+            `{"inputs": dict, "seconds": (int, float)}`.
+
     Raises:
-        InputError: it does not exist or is not JSON.
+        InputError: it does not exist, is not JSON, or holds something else than `expect`.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"'{path}' does not exist.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"'{path}' is not valid JSON ({error}).") from None
+    if expect is not None and (missing := _misfit(value, expect)):
+        raise InputError(f"'{path}' is damaged or of another program: it must hold {missing}.")
+    return value
+
+
+def _misfit(value: Any, expect: Shape, name: str = "") -> str | None:
+    """What is missing from a JSON value, or None."""
+    if isinstance(expect, Mapping):
+        if not isinstance(value, dict):
+            return f"an object{name} with {', '.join(expect)}"
+        inner = (_misfit(value.get(key), shape, f" '{key}'") for key, shape in expect.items())
+        return next((misfit for misfit in inner if misfit), None)
+    if isinstance(value, expect) and not (isinstance(value, bool) and expect is not bool):
+        return None
+    kinds = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}
+    return kinds[expect[0] if isinstance(expect, tuple) else expect] + name

@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 
+from hf_cocondenser.errors import InputError
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.files import read_json
+from hf_cocondenser.utils.records import FILES, file_hash
 from hf_cocondenser.utils.steps import MANIFEST
 
 _CHECKPOINT_FILES = (".json", ".safetensors", ".bin", ".model", ".txt")
 _RECORDS = (
+    FILES,
     "trainer_state.json",
     "training_args.bin",
     "run.json",
@@ -47,15 +50,6 @@ def hash_weights(digest: Any, model: torch.nn.Module) -> None:
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def folder_hash(folder: Path) -> str:
     """A hash of what a step wrote, its manifest left out: that holds the seconds it took."""
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
@@ -70,8 +64,8 @@ def checkpoint_hash(checkpoint: str | Path) -> str | None:
     folder = Path(checkpoint_path(checkpoint))
     if not folder.is_dir():
         return None
-    modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
-    folders = {folder, *(folder / module["path"] for module in modules)}
+    modules = read_modules(folder) if (folder / "modules.json").is_file() else []
+    folders = {folder, *(folder / module for module in modules)}
     files = sorted(
         file
         for place in folders
@@ -79,3 +73,18 @@ def checkpoint_hash(checkpoint: str | Path) -> str | None:
         if file.suffix in _CHECKPOINT_FILES and file.name not in _RECORDS and file.is_file()
     )
     return hash_texts((file.relative_to(folder).as_posix(), file_hash(file)) for file in files)
+
+
+def read_modules(folder: Path) -> list[str]:
+    """The folders of a sentence-transformers model's modules, as its `modules.json` names them.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    modules = read_json(folder / "modules.json", list)
+    paths: list[Any] = [module.get("path") if isinstance(module, dict) else None for module in modules]
+    if not all(isinstance(path, str) and (folder / path).resolve().is_relative_to(folder.resolve()) for path in paths):
+        raise InputError(
+            f"'{folder / 'modules.json'}' is damaged: it must list modules with their paths in the folder."
+        )
+    return paths

@@ -20,6 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.shipped import checkpoint_path
+from hf_cocondenser.utils.records import warn_of_changed_weights
 
 _LOADING_ERRORS = (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, SafetensorError)
 _CLASSIFIER = "ForSequenceClassification"
@@ -47,6 +48,7 @@ def load_whole(
     Raises:
         InputError: nothing of that name is within reach, or it cannot be loaded, or weights or words are missing.
     """
+    warn_of_changed_weights(name)
     with loading(what, name), _all_weights(what, name, re.compile(may_be_new)):
         model = make(str(name), **options)
     modules: Iterable[Any] = model.modules() if hasattr(model, "modules") else ()

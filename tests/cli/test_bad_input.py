@@ -222,9 +222,12 @@ def test_a_file_where_a_folder_should_be(made, tmp_path, capfd):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_pretrain_names_its_own_way_out_of_a_full_folder(made, capfd):
-    command = ("pretrain", "bert:2x64", "--spans", made / "spans", *TINY, "--output-dir", made / "checkpoint")
-    assert "--resume" in refused(capfd, *command)
+def test_a_run_of_other_settings_is_gone_on_with_on_purpose_only(made, tmp_path, capfd):
+    shutil.copytree(made / "checkpoint", tmp_path / "run")
+    command = ("pretrain", "bert:2x64", "--spans", made / "spans", *TINY, "--output-dir", tmp_path / "run")
+    command += ("--learning-rate", "1e-3")
+    said = refused(capfd, *command)
+    assert "learning_rate (0.0001, now 0.001)" in said and "add --resume" in said
 
 
 @pytest.mark.parametrize("kind", ["files", "training"])
@@ -237,9 +240,9 @@ def test_resume_keeps_out_of_folders_of_others(made, tmp_path, capfd, kind):
         (out / "checkpoint-7" / "trainer_state.json").write_text("{}")
         (out / "checkpoint-7" / "config.json").write_text('{"model_type": "bert"}')
     before = sorted(out.rglob("*"))
-    command = ("pretrain", "bert:2x64", "--spans", made / "spans", *TINY, "--output-dir", out, "--resume")
-    said = {"files": "holds other things than a pre-training run", "training": "is of another training"}[kind]
-    assert said in refused(capfd, *command)
+    command = ("pretrain", "bert:2x64", "--spans", made / "spans", *TINY, "--output-dir", out)
+    for flags in ((), ("--resume",)):
+        assert "is not a pre-training run. Choose another --output-dir." in refused(capfd, *command, *flags)
     assert sorted(out.rglob("*")) == before
 
 
@@ -286,7 +289,7 @@ def test_resuming_passes_over_a_checkpoint_that_was_cut_short(made, tmp_path, cu
     if cut == "weights":
         (out / "checkpoint-3" / "model.safetensors").write_bytes(whole[:500])
     (out / "model.safetensors").unlink()
-    assert main([*command, "--resume"]) == 0
+    assert main(command) == 0
     assert (out / "model.safetensors").read_bytes() == whole
 
 

@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from torch.nn.parallel import DistributedDataParallel
 
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
-from hf_cocondenser.utils.process_group import leave_process_group
+from hf_cocondenser.utils.distributed import leave_process_group
 
 
 def main(folder: Path, temperature: float, wanted: list[str], variants: list[str]) -> None:

@@ -24,6 +24,7 @@ from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.documents import FEATURES
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
+from hf_cocondenser.errors import InputError
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
 from hf_cocondenser.pretraining.pretrain import pretrain
 from hf_cocondenser.pretraining.record import scale_like
@@ -85,7 +86,7 @@ def test_both_stages_by_the_command(condenser, spans, tmp_path, capfd, caplog):
 
 
 def test_a_killed_run_resumes_to_the_same_weights(spans, tmp_path):
-    """kill -9 between checkpoints, the same command with --resume: bit-equal to a run that was left alone."""
+    """kill -9 between checkpoints, the same command again: bit-equal to a run that was left alone."""
     options = ["--spans", str(spans), "--max-length", "32", "--temperature", "8", "--use-cpu", "--max-steps", "40",
                "--per-device-train-batch-size", "8", "--save-steps", "5", "--logging-steps", "5"]  # fmt: skip
     start = ["bert:2x64", "--dropout", "0.1"]
@@ -109,9 +110,7 @@ def test_a_killed_run_resumes_to_the_same_weights(spans, tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = subprocess.run(
-        [*command, "--resume"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200
-    )
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]
     one = CondenserForPreTraining.from_pretrained(tmp_path / "through").state_dict()
     other = CondenserForPreTraining.from_pretrained(tmp_path / "killed").state_dict()
@@ -134,7 +133,7 @@ def test_a_finished_run_is_left_as_it_is(spans, tmp_path, caplog, length):
     assert main(command) == 0
     kept = [output / name for name in ("model.safetensors", "pretraining.json", "trainer_state.json")]
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in kept]
-    assert main([*command, "--resume"]) == 0
+    assert main(command) == 0
     assert f"The run in '{output}' is finished: " in caplog.text
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in kept] == before
 
@@ -157,13 +156,15 @@ def test_a_run_killed_before_its_record_gets_it(spans, tmp_path):
     tokens = json.loads((output / "pretraining.json").read_text())["tokens"]
     for name in ("model.safetensors", "pretraining.json", "trainer_state.json"):
         (output / name).unlink()
-    again = pretrain(start, spans, args, options, resume=True)
+    again = pretrain(start, spans, args, options)
     record = json.loads((output / "pretraining.json").read_text())
     assert (output / "model.safetensors").read_bytes() == weights
     assert (record["steps"], record["tokens"]) == (again.state.global_step, again.tokens_seen) == (3, tokens)
     one, other = trained.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
     more = dataclasses.replace(args, max_steps=5)
+    with pytest.raises(InputError, match=r"max_steps \(3, now 5\); go on with the same, add --resume"):
+        pretrain(start, spans, more, options)
     assert pretrain(start, spans, more, options, resume=True).state.global_step == 5
 
 
@@ -270,7 +271,7 @@ def test_bad_input_is_one_sentence(spans, condenser, tmp_path, capsys):
         assert words in said(capsys, "pretrain", "bert:2x64", "--seed", seed, *with_spans)
     assert not (tmp_path / "out").exists()
     existing = ["--spans", str(spans), "--output-dir", str(condenser), "--use-cpu"]
-    assert "already exists" in said(capsys, "pretrain", "bert:2x64", *existing)
+    assert "has another stage" in said(capsys, "pretrain", "bert:2x64", *existing)
 
 
 def test_a_corrupt_checkpoint_is_one_sentence(condenser, spans, tmp_path, capsys):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +16,12 @@ from hf_cocondenser.finetuning.training_set import Pool, relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.retrieval.retriever import transformers_of
-from hf_cocondenser.utils.distributed import local_device
+from hf_cocondenser.utils.distributed import local_device, on_first, processes, training_device
 from hf_cocondenser.utils.files import write_text
 from hf_cocondenser.utils.loading import load_whole
 from hf_cocondenser.utils.progress import fit_to_output
-from hf_cocondenser.utils.steps import processes
+from hf_cocondenser.utils.steps import SCRATCH
+from hf_cocondenser.utils.trainer_checkpoints import RecordCheckpoints, last_checkpoint
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -75,34 +74,35 @@ def train_judge(
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
     training, left_out = judge_examples(data, pool, seed)
-    with processes().main_process_first():
-        if processes().is_main_process:
-            _write_encoder(start, folder / "start")
+    on_first(lambda: _write_encoder(start, folder / SCRATCH / "start"))
     torch.manual_seed(seed)
     model = load_whole(
         CrossEncoder,
         "The cross-encoder's start",
-        folder / "start",
+        folder / SCRATCH / "start",
         may_be_new=_HEAD,
         num_labels=1,
         max_length=config.cross_encoder_length,
         device=local_device(),
         model_kwargs={"dtype": torch.float32},
     )
-    on_cpu = not torch.cuda.is_available()
+    device = training_device()
+    on_cpu = device.type == "cpu"
     half = precision == "float16"
     arguments = CrossEncoderTrainingArguments(
-        output_dir=str(folder / "training"),
+        output_dir=str(folder / SCRATCH),
         num_train_epochs=config.cross_encoder_epochs,
         per_device_train_batch_size=config.cross_encoder_batch_size,
         learning_rate=config.cross_encoder_learning_rate,
         warmup_steps=0.1,
-        bf16=not half and resolve_precision(precision, torch.device("cpu" if on_cpu else "cuda")) == "bfloat16",
+        bf16=not half and resolve_precision(precision, device) == "bfloat16",
         fp16=half,
         use_cpu=on_cpu,
         seed=seed,
         data_seed=seed,
-        save_strategy="no",
+        save_strategy="steps",
+        save_steps=0.1,
+        save_total_limit=1,
         logging_steps=20,
         logging_nan_inf_filter=False,
         ddp_find_unused_parameters=False,
@@ -114,13 +114,12 @@ def train_judge(
     trainer = CrossEncoderTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_list(training), loss=BinaryCrossEntropyLoss(model)
     )
+    trainer.add_callback(RecordCheckpoints())
     fit_to_output(trainer)
-    trainer.train()
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder / SCRATCH))
     if processes().is_main_process:
         model.save_pretrained(str(folder / MODEL), create_model_card=False)
         write_text(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in trainer.state.log_history))
-        for name in ("start", "training"):
-            shutil.rmtree(folder / name, ignore_errors=True)
     return model, left_out
 
 
@@ -147,21 +146,21 @@ def judge_examples(data: RetrievalData, pool: Pool, seed: int) -> tuple[list[Exa
     return parts
 
 
-def judge_report(scores: np.ndarray, examples: Sequence[Example], config: Any) -> dict[str, float | int]:
+def judge_report(scores: np.ndarray, labels: np.ndarray, config: Any) -> dict[str, float | int]:
     """How a cross-encoder does on pairs that it has not seen.
 
     Args:
         scores: its probabilities.
-        examples: what they are of.
+        labels: above 0 for relevant pairs.
         config: holds the thresholds `negative_below` and `positive_above`.
 
     Returns:
         How many pairs; of the negatives, the share that denoising keeps; of the positives, the share that it would
         take for negatives, and the share that would become pseudo-positives.
     """
-    positive = np.array([example["label"] > 0 for example in examples])
+    positive = labels > 0
     return {
-        "held_out_pairs": len(examples),
+        "held_out_pairs": len(labels),
         "negatives_kept": round(float((scores[~positive] < config.negative_below).mean()), 4),
         "positives_taken_for_negatives": round(float((scores[positive] < config.negative_below).mean()), 4),
         "positives_recognised": round(float((scores[positive] > config.positive_above).mean()), 4),

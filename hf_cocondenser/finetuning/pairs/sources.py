@@ -75,7 +75,12 @@ def parse_source(text: str) -> tuple[str, float | None]:
 
 
 def open_pairs(
-    text: str, *, question_column: str | None = None, answer_column: str | None = None, buffer: int = 10_000
+    text: str,
+    *,
+    question_column: str | None = None,
+    answer_column: str | None = None,
+    buffer: int = 10_000,
+    count: bool = True,
 ) -> PairSource:
     """Open one source: a BEIR folder (its training judgements), a file or folder of JSON lines, Parquet or CSV, or a Hub id.
 
@@ -85,6 +90,7 @@ def open_pairs(
         text: `SOURCE` or `SOURCE:WEIGHT`.
         question_column, answer_column: by default the usual names, or the two columns there are.
         buffer: pairs in the shuffling buffer; 0 keeps the order of the file.
+        count: count the pairs of a file without a weight, for which it is read to its end.
 
     Raises:
         InputError: the source cannot be read or its columns cannot be told.
@@ -113,7 +119,7 @@ def open_pairs(
     few = list(islice(read(), buffer + 1)) if local else []
     if 0 < len(few) <= buffer:  # a small file is kept, which spares opening it again and again
         return PairSource(name, weight, len(few), lambda seed, epoch: _drawn(few, seed, epoch))
-    size = sum(1 for _ in read()) if local and weight is None else _size_on_hub(rows)
+    size = sum(1 for _ in read()) if local and weight is None and count else _size_on_hub(rows)
 
     def stream(seed: int, epoch: int) -> Iterator[Pair]:
         draw = np.random.default_rng((seed, epoch))

@@ -28,10 +28,11 @@ from hf_cocondenser.finetuning.training import (
 )
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import encode_texts
-from hf_cocondenser.utils.files import read_json
+from hf_cocondenser.utils.distributed import processes
 from hf_cocondenser.utils.progress import fit_to_output
-from hf_cocondenser.utils.steps import processes
-from hf_cocondenser.utils.trainer_checkpoints import last_checkpoint
+from hf_cocondenser.utils.records import file_hash
+from hf_cocondenser.utils.steps import SCRATCH
+from hf_cocondenser.utils.trainer_checkpoints import last_checkpoint, trainer_state
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -68,11 +69,11 @@ def train_on_pairs(
     state = processes()
     batches = PairBatches(model, stream, config.batch_size, state.process_index, state.num_processes)
     evaluator = DevEvaluator(dev, config.dev_measure) if dev is not None and config.evaluations else None
-    arguments = training_arguments(config, folder / "training", None, evaluator)
+    arguments = training_arguments(config, folder / SCRATCH, None, evaluator)
     arguments.load_best_model_at_end = False
-    checkpoint = last_checkpoint(folder / "training")
+    checkpoint = last_checkpoint(folder / SCRATCH)
     if checkpoint is not None:
-        batches.start = read_json(Path(checkpoint) / "trainer_state.json")["global_step"]
+        batches.start = trainer_state(checkpoint)["global_step"]
     trainer = PairTrainer(model, arguments, batches, loss, evaluator, optimizer(config))
     fit_to_output(trainer)
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -98,13 +99,14 @@ def open_stream(pairs: PairsConfig, seed: int) -> Callable[[], Iterator[Pair]]:
         InputError: a source cannot be read, or the sources cannot be mixed.
     """
     columns = {"question_column": pairs.pairs_question, "answer_column": pairs.pairs_answer}
-    sources = [open_pairs(text, **columns, buffer=pairs.pairs_buffer) for text in pairs.pairs]
+    several = len(pairs.pairs) > 1
+    sources = [open_pairs(text, **columns, buffer=pairs.pairs_buffer, count=several) for text in pairs.pairs]
     shares(sources, pairs.pairs_mixing)  # refuses sources that cannot be mixed before a model is trained
     return lambda: mixed_pairs(sources, pairs.pairs_mixing, seed)
 
 
 def sources_signature(pairs: PairsConfig) -> list[list[Any]]:
-    """Names and sizes in bytes of the sources' files, by which a changed source is noticed without reading it."""
+    """Names of the sources and hashes of their files, by which a changed source is noticed."""
     found = []
     for text in pairs.pairs:
         name, _ = parse_source(text)
@@ -113,7 +115,7 @@ def sources_signature(pairs: PairsConfig) -> list[list[Any]]:
             files = [*sorted(folder.glob("*.jsonl*")), folder / "qrels" / "train.tsv"]
         else:
             files = (find_files(name) or ("", []))[1]
-        found.append([name, [file.stat().st_size for file in files]])
+        found.append([name, [file_hash(file) for file in files]])
     return found
 
 

@@ -30,7 +30,7 @@ from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.retrieval.runs import Run, ranked, read_run, require_run_ids, without_same_ids, write_run
-from hf_cocondenser.utils.distributed import local_device
+from hf_cocondenser.utils.distributed import alone_in_its_folder, local_device
 from hf_cocondenser.utils.files import require_new_folder
 from hf_cocondenser.utils.hashes import hash_texts
 from hf_cocondenser.utils.steps import STEPS, hand_on, run_step
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 MODELS, RUNS = "models", "runs"
 
 
+@alone_in_its_folder
 def compare_scorers(
     checkpoint: str | Path,
     data: str | Path,

@@ -13,6 +13,7 @@ from hf_cocondenser.evaluation.report import write_report
 from hf_cocondenser.evaluation.systems import Evaluation, evaluate_systems
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.runs import Run
+from hf_cocondenser.utils.distributed import training_device
 from hf_cocondenser.utils.files import output_folder, write_json, write_text
 
 MEASURES = ("nDCG@10", "Recall@100")
@@ -94,7 +95,7 @@ def _table(rows: Sequence[Row], evaluation: Evaluation, data: str) -> str:
 
 def machine() -> str:
     """What a step's times are measured on here."""
-    return f"{torch.get_num_threads()} threads{', GPU' if torch.cuda.is_available() else ''}"
+    return f"{torch.get_num_threads()} threads{'' if training_device().type == 'cpu' else ', GPU'}"
 
 
 def _explanation(rows: Sequence[Row]) -> str:

@@ -26,9 +26,10 @@ from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import dense_search
 from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import Run
+from hf_cocondenser.utils.distributed import processes, wait_for_everyone
 from hf_cocondenser.utils.files import read_json, write_json
 from hf_cocondenser.utils.hashes import checkpoint_hash
-from hf_cocondenser.utils.steps import STEPS, hand_on, processes, run_step
+from hf_cocondenser.utils.steps import STEPS, hand_on, run_step
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class StudyCells:
             negatives = self._negatives(cell.share)
             if cell.variant != "GTR-PT" and processes().is_main_process:
                 hand_on(negatives, target / STEPS / "bm25")
-            processes().wait_for_everyone()
+            wait_for_everyone()
             # What a kill left in here was made from the same inputs, or is begun again.
             finetune(start, self.train, target, finetuning, self.mining, pairs, dev=self.dev, overwrite=True)
             if not processes().is_main_process:

@@ -15,8 +15,8 @@ from hf_cocondenser.finetuning.recipes import gtr_config
 from hf_cocondenser.research.study.cells import StudyCells, corpus_words
 from hf_cocondenser.research.study.plan import StudyConfig, plan_cells
 from hf_cocondenser.research.study.questions import Answer, Measured, answers
+from hf_cocondenser.utils.distributed import alone_in_its_folder, processes
 from hf_cocondenser.utils.files import require_new_folder, write_text
-from hf_cocondenser.utils.steps import processes
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ _EXPLANATION = (
 )
 
 
+@alone_in_its_folder
 def run_study(
     models: Sequence[str],
     data: str | Path,

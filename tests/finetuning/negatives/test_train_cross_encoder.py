@@ -156,8 +156,8 @@ def test_a_trained_judge_tells_what_it_was_taught(backbone_folder: Path, beir_fo
 
 
 def test_the_report_on_pairs_it_has_not_seen():
-    examples = [{"label": 1.0}, {"label": 1.0}, {"label": 0.0}, {"label": 0.0}, {"label": 0.0}]
-    report = judge_report(np.array([0.95, 0.05, 0.01, 0.5, 0.02]), examples, MiningConfig())
+    labels = np.array([1.0, 1.0, 0.0, 0.0, 0.0])
+    report = judge_report(np.array([0.95, 0.05, 0.01, 0.5, 0.02]), labels, MiningConfig())
     assert report == {
         "held_out_pairs": 5,
         "negatives_kept": 0.6667,
