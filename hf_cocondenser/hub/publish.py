@@ -14,6 +14,7 @@ from hf_cocondenser.hub.card import CARD_FILE, is_edited, render_card
 from hf_cocondenser.hub.export import copy_code, copy_condenser
 from hf_cocondenser.hub.records import FINETUNING, PRETRAINING, card_from_records, finetuning_without_paths
 from hf_cocondenser.hub.results import RESULTS_FILE, Result, read_results
+from hf_cocondenser.retrieval.retriever import is_retriever
 from hf_cocondenser.utils.checkpoint import CONDENSER_FOLDER
 from hf_cocondenser.utils.files import read_json, write_json, write_text
 from hf_cocondenser.utils.hashes import read_modules
@@ -69,10 +70,8 @@ def publish(
     from huggingface_hub.errors import HTTPError  # of whichever HTTP library this version uses
 
     folder = Path(retriever)
-    if not (folder / "modules.json").is_file():
-        raise InputError(
-            f"'{folder}' is not a retriever (no modules.json); write one with `hf-cocondenser export` or `finetune`."
-        )
+    if not folder.is_dir() or not is_retriever(folder):
+        raise InputError(f"'{folder}' is not a retriever; write one with `hf-cocondenser export` or `finetune`.")
     warn_of_changed_weights(folder)
     with TemporaryDirectory() as temporary:
         changed = Path(temporary)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,19 +16,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from transformers import Trainer
-from transformers.trainer_utils import EvalLoopOutput
+from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 from transformers.utils import logging
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.hub.records import PRETRAINING
 from hf_cocondenser.losses import gather_rows, span_contrastive_loss
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserOutput
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments
 from hf_cocondenser.pretraining.callbacks import LogBeforeSaving, SetEpoch
-from hf_cocondenser.pretraining.checks import default_collator, require_condenser, require_trainable
+from hf_cocondenser.pretraining.checks import condenser_of, default_collator, require_condenser, require_trainable
 from hf_cocondenser.pretraining.chunks import Batch, cut_batch, length_order
 from hf_cocondenser.pretraining.grad_cache import GradCache, draw_seeds
 from hf_cocondenser.pretraining.loss_parts import LossParts
+from hf_cocondenser.pretraining.record import record_of, run_record, scale_like, write_run_card
 from hf_cocondenser.utils.distributed import leave_process_group
+from hf_cocondenser.utils.files import write_json
 from hf_cocondenser.utils.memory import release_free_memory
 from hf_cocondenser.utils.trainer_checkpoints import RecordCheckpoints, require_whole
 
@@ -107,6 +111,9 @@ class CondenserTrainer(Trainer):
             data_collator = default_collator(processing_class, train_dataset, eval_dataset)
         super().__init__(model, args, data_collator, train_dataset, eval_dataset, processing_class, **kwargs)
         require_condenser(self.model)
+        earlier = record_of(start) if (start := condenser_of(self.model).config.name_or_path) else None
+        scale_like(earlier, args)
+        self.record_details: dict[str, Any] = {"earlier_stage": earlier}
         self.add_callback(RecordCheckpoints())
         self.add_callback(SetEpoch())
         self.add_callback(LogBeforeSaving())
@@ -210,6 +217,45 @@ class CondenserTrainer(Trainer):
         for replay in self._replays:
             replay()
         return loss.detach()
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Trainer's `train`; afterwards the model knows what it was trained for and on, which exports tell."""
+        if self.args.stage == "cocondenser":
+            condenser_of(self.model).config.similarity = "cosine" if self.args.normalize else "dot"
+        output = super().train(*args, **kwargs)
+        condenser_of(self.model).pretraining_record = run_record(self, self.record_details)
+        return output
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Trainer's `save_model`, with a record of the run beside the weights, which model cards are made from."""
+        super().save_model(output_dir, _internal_call)
+        if self.args.should_save:
+            write_json(Path(output_dir or self.args.output_dir) / PRETRAINING, run_record(self, self.record_details))
+
+    def create_model_card(
+        self,
+        language: str | Sequence[str] | None = None,
+        license: str | None = None,
+        tags: Any = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: Any = None,
+        dataset_tags: Any = None,
+        dataset: str | Sequence[str] | None = None,
+        dataset_args: Any = None,
+    ) -> None:
+        """Write a model card to the output folder: base model, data, hyper-parameters and losses of this run.
+
+        Args:
+            language: ISO codes.
+            license: as the Hub names it.
+            tags, tasks, dataset_tags, dataset_args: not used; the card has the package's own.
+            model_name: heading; the output folder's name by default.
+            finetuned_from: the base model, where it is another than the model was loaded from.
+            dataset: Hub names of the training data.
+        """
+        if self.is_world_process_zero():
+            write_run_card(self, language, license, model_name or self.args.hub_model_id, finetuned_from, dataset)
 
     def prediction_step(
         self, model: nn.Module, inputs: Batch, prediction_loss_only: bool, ignore_keys: list[str] | None = None
@@ -393,7 +439,7 @@ class CondenserTrainer(Trainer):
 
     def _last_blocks(self, chunk: Batch) -> AbstractContextManager[None]:
         """Leave out what the package's own losses do not read, where nobody else may read it."""
-        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        base = condenser_of(self.model)
         is_ours = type(base) is CondenserForPreTraining and not any(
             map(self._overrides, ("chunk_loss", "compute_loss"))
         )

@@ -89,13 +89,14 @@ def as_retriever(
         model = load_whole(SentenceTransformer, "The retriever", place, device=device, model_kwargs=options).float()
     else:
         if model_type == CondenserConfig.model_type:
-            is_ours = isinstance(checkpoint, str | Path)
             if isinstance(checkpoint, str | Path):
                 tokenizer = tokenizer or load_tokenizer(checkpoint)
-                checkpoint = load_pretraining_checkpoint(checkpoint)
-            encoder = checkpoint.get_backbone()
-            transformer = _transformer_of(encoder if is_ours else copy.deepcopy(encoder), tokenizer, attention)
-            similarity = similarity or checkpoint.config.similarity
+                condenser = load_pretraining_checkpoint(checkpoint)
+                encoder = condenser.get_backbone()
+            else:
+                condenser, encoder = checkpoint, copy.deepcopy(checkpoint.get_backbone())
+            transformer = _transformer_of(encoder, tokenizer, attention)
+            similarity = similarity or condenser.config.similarity
             pooling = "cls" if pooling in (None, "auto") else pooling
         elif pooling is None:
             raise InputError(
