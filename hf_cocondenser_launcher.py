@@ -21,6 +21,7 @@ def main() -> int:
         status = usage["answer"](sys.argv[1:])
         if status is not None:
             return int(status)
+        usage["announce"](sys.argv[1:])
         from hf_cocondenser.cli.main import main as run
 
         return run()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hf_cocondenser.utils.files import read_json
+from hf_cocondenser.utils.tables import markdown_table, with_interval
 
 MEASURES = ("nDCG@10", "MRR@10", "Recall@100")
 
@@ -19,14 +20,11 @@ def seeds_table(runs: list[dict[str, Any]]) -> str:
     rows = [["", *MEASURES]]
     for system in runs[0]["table"]:
         rows.append([system, *(_over_seeds([run["table"][system][m]["mean"] for run in runs]) for m in MEASURES)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    lines.append("")
+    lines = [markdown_table(rows), ""]
     for name in runs[0]["differences"]:
         for measure in MEASURES:
             figures = [run["differences"][name][measure] for run in runs]
-            told = ", ".join(f"{f['mean']:+.3f} [{f['interval'][0]:+.3f}, {f['interval'][1]:+.3f}]" for f in figures)
+            told = ", ".join(with_interval(f["mean"], f["interval"], sign="+", digits=3) for f in figures)
             lines.append(f"- {name}: {measure} {told}")
     return "\n".join(lines)
 

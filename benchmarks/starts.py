@@ -26,14 +26,12 @@ import numpy as np
 from hf_cocondenser.cli.command import parse
 from hf_cocondenser.cli.finetune import COMMAND
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.evaluation.report import markdown_table
 from hf_cocondenser.evaluation.systems import measure_run
 from hf_cocondenser.finetuning.config import settings
 from hf_cocondenser.finetuning.dev import hold_out, sample_dev
 from hf_cocondenser.finetuning.finetune import dev_split
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER
-from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.quickstart.untrained import save_random_weights
 from hf_cocondenser.research.study.statistics import Estimate
 from hf_cocondenser.retrieval.bm25 import BM25Index
@@ -46,6 +44,7 @@ from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.files import output_folder, read_json, write_json, write_text
 from hf_cocondenser.utils.records import file_hash
 from hf_cocondenser.utils.steps import STEPS
+from hf_cocondenser.utils.tables import markdown_table
 
 logger = logging.getLogger("benchmarks.starts")
 
@@ -195,7 +194,7 @@ class Study:
         train = self.train_data
         if self.holds_out:
             train, _ = hold_out(train, self.config.dev_share, self.config.dev_queries, seed)
-        return len(relevant_documents(train.qrels))
+        return len(train.relevant())
 
     def measure(self, name: str, retriever: Path) -> Values:
         """Values of a retriever on every data set."""

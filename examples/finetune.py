@@ -20,7 +20,7 @@ from hf_cocondenser.finetuning.dev import DevEvaluator, hold_out
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
 from hf_cocondenser.finetuning.negatives.mining import bm25_pool
 from hf_cocondenser.finetuning.temperature import auto_temperature
-from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 
 
@@ -42,9 +42,7 @@ def main() -> None:
 
     # 1. BM25's first documents that are not relevant; passages with equal texts share a key.
     pool, _ = bm25_pool(train, MiningConfig(), seed=42)
-    training_set = TrainingSet(
-        train.queries, train.corpus, relevant_documents(train.qrels), [pool], options.negatives, seed=42
-    )
+    training_set = TrainingSet(train.queries, train.corpus, train.relevant(), [pool], options.negatives, seed=42)
 
     # 2. The loss leaves everything relevant out of the denominator: the keys travel in the column `label`.
     loss = MaskedContrastiveLoss(model, temperature=auto_temperature(model, training_set), mini_batch_size=32)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from hf_cocondenser.data.dataset import SpanDataset
     from hf_cocondenser.data.documents import load_documents
     from hf_cocondenser.data.prepare import prepare_spans
-    from hf_cocondenser.evaluation.evaluate import SearchOptions, compare_runs, evaluate_retriever
+    from hf_cocondenser.evaluation.compare import compare_runs
+    from hf_cocondenser.evaluation.evaluate import SearchOptions, evaluate_retriever
+    from hf_cocondenser.evaluation.evaluation import Evaluation
     from hf_cocondenser.finetuning.adapt import AdaptConfig, adapt
     from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
     from hf_cocondenser.finetuning.finetune import finetune
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from hf_cocondenser.pretraining.trainer import CondenserTrainer
     from hf_cocondenser.research.scorers.compare import compare_scorers
     from hf_cocondenser.research.scorers.config import ScorersConfig
+    from hf_cocondenser.retrieval.collections.collection import RetrievalData
     from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
     from hf_cocondenser.retrieval.search import search_corpus
     from hf_cocondenser.shipped import checkpoint_path
@@ -67,7 +70,9 @@ _LATER = {
     "pretrain": "pretraining.pretrain",
     "search_corpus": "retrieval.search",
     "SearchOptions": "evaluation.evaluate",
-    "compare_runs": "evaluation.evaluate",
+    "compare_runs": "evaluation.compare",
+    "Evaluation": "evaluation.evaluation",
+    "RetrievalData": "retrieval.collections.collection",
     "evaluate_retriever": "evaluation.evaluate",
     "load_retrieval_data": "retrieval.collections.loading",
     "compare_scorers": "research.scorers.compare",
@@ -86,12 +91,14 @@ __all__ = [
     "CondenserTrainer",
     "CondenserTrainingArguments",
     "EncoderFamily",
+    "Evaluation",
     "FinetuneConfig",
     "GradCache",
     "InputError",
     "MiningConfig",
     "ModelOptions",
     "PairsConfig",
+    "RetrievalData",
     "ScorersConfig",
     "SearchOptions",
     "SpanDataset",

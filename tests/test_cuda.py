@@ -128,7 +128,7 @@ def test_memory_of_a_cached_step_is_that_of_a_chunk(tmp_path):
     for documents in (64, 1024):
         torch.manual_seed(0)
         model = CondenserForPreTraining(
-            CondenserConfig(BertConfig(vocab_size=97, num_hidden_layers=4, hidden_size=256))
+            CondenserConfig(BertConfig(vocab_size=97, num_hidden_layers=4, hidden_size=256, num_attention_heads=4))
         )
         trainer = trainer_for(
             tmp_path, dtype=torch.float32, documents=documents,

@@ -17,8 +17,9 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from hf_cocondenser.cli.flags import configurations, described, flags_of, parameter_types
+from hf_cocondenser.cli.flags import configurations, described, flag_type, flags_of, parameter_types
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.utils.options import own_fields
 
 _NEGATIVE_NUMBER = re.compile(
     r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE
@@ -83,11 +84,7 @@ def parse(name: str, command: Command, argv: Sequence[str]) -> dict[str, Any]:
     except InputError as error:
         flags = {action.dest: f"--{action.dest.replace('_', '-')}" for action in parser._actions}
         raise InputError(re.sub(r"^\w+(?= is )", lambda match: flags.get(match[0], match[0]), str(error))) from None
-    except (
-        ValueError,
-        TypeError,
-        ImportError,
-    ) as error:  # what transformers' arguments say of their values, or of a package
+    except (ValueError, TypeError, ImportError) as error:  # what transformers' arguments say of their values
         raise InputError(" ".join(str(error).split())) from None
     if unknown:
         parser.error(_unknown(unknown[0], parser))
@@ -117,19 +114,23 @@ class _Parser(HfArgumentParser):
         plain = flags_of(command.run, [*command.without, command.target or ""], command.names)
         super().__init__((plain, *configurations(command.run).values()), **settings)
 
+    def _add_dataclass_arguments(self, dtype: Any) -> None:
+        self.own = own_fields(dtype)
+        super()._add_dataclass_arguments(dtype)
+
     def _parse_dataclass_field(self, parser: argparse.ArgumentParser, item: Field[Any]) -> None:  # type: ignore[override]
         item, metadata = copy.copy(item), dict(item.metadata)
-        group = metadata.pop("group", None)
+        group = metadata.pop("group", None if item.name in self.own else "advanced: options of transformers")
         if get_origin(item.type) is list and get_origin(get_args(item.type)[0]) is Literal:
             metadata["choices"] = get_args(get_args(item.type)[0])
             item.type = list[str]
         item.metadata = MappingProxyType(metadata)
+        container: Any = self if item.name in self.first else parser
         if group and item.name not in self.first:
             if group not in self.groups:
                 self.groups[group] = self.add_argument_group(group)
-            super()._parse_dataclass_field(self.groups[group], item)  # type: ignore[arg-type]
-        else:
-            super()._parse_dataclass_field(parser, item)
+            container = self.groups[group]
+        super()._parse_dataclass_field(container, item)
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong as `InputError`, with the flags as `--help` shows them."""
@@ -139,6 +140,9 @@ class _Parser(HfArgumentParser):
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Examples kept line by line, one spelling of each flag, no empty defaults."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=100)  # whatever the terminal: the text is written once
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         flags = [flag for flag in action.option_strings if "_" not in flag]
@@ -158,9 +162,7 @@ def make_parser(name: str, command: Command) -> _Parser:
     """The parser of a command, whose help is what `--help` shows."""
     target, many = command.target, False
     if target is not None:
-        many = isinstance(origin := get_origin(parameter_types(command.run)[target]), type) and issubclass(
-            origin, Sequence
-        )
+        many = get_origin(flag_type(parameter_types(command.run)[target])) is list
     shown = f"{target.upper()} {'... ' if many else ''}" if target else ""
     parser = _Parser(
         command,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hf_cocondenser.cli.command import Command
-from hf_cocondenser.evaluation.evaluate import compare_runs
+from hf_cocondenser.evaluation.compare import compare_runs
 
 COMMAND = Command(
     summary="Measure TREC run files and test how they differ; the first run is the baseline.",

@@ -44,8 +44,8 @@ def configurations(function: Callable[..., Any]) -> dict[str, type]:
     """The parameters that are configurations themselves: dataclasses, whose fields are flags."""
     found = {}
     for name, kind in parameter_types(function).items():
-        members = [one for one in (get_args(kind) or (kind,)) if is_dataclass(one)]
-        if members and isinstance(members[0], type):
+        members = [one for one in (get_args(kind) or (kind,)) if one is not types.NoneType]
+        if is_dataclass(members[0]) and isinstance(members[0], type):
             found[name] = members[0]
     return found
 
@@ -67,7 +67,7 @@ def flags_of(
         if name in left_out or name not in texts:
             continue
         default, settings = parameter.default, dict[str, Any](metadata={"help": texts[name]})
-        kind = _flag_type(kinds[name])
+        kind = flag_type(kinds[name])
         if get_origin(kind) is list and default is not inspect.Parameter.empty:
             settings["default_factory"] = lambda default=default: list(default or ())
         elif default is not inspect.Parameter.empty:
@@ -76,15 +76,15 @@ def flags_of(
     return make_dataclass(function.__name__, fields, kw_only=True, namespace={"__post_init__": check})
 
 
-def _flag_type(kind: Any) -> Any:
+def flag_type(kind: Any) -> Any:
     """The type of a flag for a parameter's: paths and objects are named by a string, sequences are lists."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        kinds = [_flag_type(one) for one in arguments if one is not types.NoneType]
+        kinds = [flag_type(one) for one in arguments if one is not types.NoneType]
         chosen = next((one for one in kinds if get_origin(one) is list), None) or next(
             (one for one in kinds if one is not str), str
         )
         return chosen | None if types.NoneType in arguments and get_origin(chosen) is not list else chosen
     if isinstance(origin, type) and issubclass(origin, Sequence):
-        return list[_flag_type(arguments[0])]  # type: ignore[misc]
+        return list[flag_type(arguments[0])]  # type: ignore[misc]
     return kind if origin in (Literal, Annotated) or kind in (bool, int, float) else str

@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from hf_cocondenser.cli.usage import answer
 from hf_cocondenser.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 # What safetensors and torch say, neither of them with an OSError.
 _NOT_WRITTEN = r"Error while serializing: I/O error|PytorchStreamWriter|inline_container"
 _NO_ANSWER = r"timed? ?out|timeout"
@@ -40,10 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = importlib.import_module(f"hf_cocondenser.cli.{name}").COMMAND
         _quieten_libraries()
         execute(name, command, rest)
-    except InputError as error:
-        sys.stderr.write(f"hf-cocondenser {name}: error: {error}\n")
-        return 2
-    except OSError as error:  # a full disk, a missing right: the system's own sentence names the path
+    except (InputError, OSError) as error:  # a full disk, a missing right: the system's own sentence names the path
+        logger.debug("Where it happened:", exc_info=True)  # with HF_COCONDENSER_LOG=DEBUG
         sys.stderr.write(f"hf-cocondenser {name}: error: {error}\n")
         return 2
     except (SafetensorError, RuntimeError) as error:

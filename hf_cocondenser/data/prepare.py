@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def prepare_spans(
     collator = CondenserCollator(tokenizer, max_length=options.target_tokens + 2)  # refuses what cannot be masked
     cutter, continuation = _cutter(tokenizer, options)
     schema = span_features(max(tokenizer.get_vocab().values()) + 1, cutter == "jieba").arrow_schema
-    setup = CutSetup(tokenizer.backend_tokenizer.to_str(), cutter, continuation, options, schema)
+    setup = CutSetup(_rules_for_text(tokenizer), cutter, continuation, options, schema)
     total = len(documents) if isinstance(documents, Dataset) else None
     read = 0
     with output_folder(output_dir, overwrite) as folder:
@@ -90,6 +91,19 @@ def prepare_spans(
         _report(manifest, output_dir)
         _show_masks(folder, tokenizer, collator)
     return manifest
+
+
+def _rules_for_text(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The tokenizer's JSON, in which special tokens of the user's own are kept whole in a text, as later stages keep them.
+
+    Only those that stand for no text ("[SEP]" in a document is five letters and signs) stay special.
+    """
+    names = ("cls_token", "sep_token", "pad_token", "mask_token", "unk_token", "bos_token", "eos_token")
+    structural = {str(getattr(tokenizer, name)) for name in names}
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    for token in rules["added_tokens"]:
+        token["special"] = token["special"] and token["content"] in structural
+    return json.dumps(rules)
 
 
 def _cutter(tokenizer: PreTrainedTokenizerBase, options: SpanOptions) -> tuple[str, str]:

@@ -156,6 +156,7 @@ class BertPieces:
 
 
 _STOP = "。"
+_SPACE = "\ufdd0"  # for a space that no unit ends at; Unicode promises that no text has this character
 _LIMIT = 1_000_000  # units held; real text repeats its words, a corpus of noise must not fill the memory
 
 
@@ -212,6 +213,9 @@ class UnitTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True  # "[SEP]" in a document is text
         self._prefixes = self._tokenizer.encode(_STOP, add_special_tokens=False).tokens[:1] in (["▁"], ["▁" + _STOP])
+        added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+        phrases = [re.escape(content) for content in added if " " in content.strip()]
+        self._phrases = re.compile("|".join(phrases), re.IGNORECASE) if phrases else None
         self._cut = _cut_function(cutter)
         self._opens = _word_openers(tokenizer, continuation) if cutter == "jieba" else None
         self._forget()
@@ -226,6 +230,8 @@ class UnitTokenizer:
         """Tokenise texts; a text may come out empty."""
         if len(self._table) > _LIMIT:
             self._forget()
+        if self._phrases:  # added tokens with a space in them stay one unit
+            texts = [self._phrases.sub(lambda match: match[0].replace(" ", _SPACE), text) for text in texts]
         # Texts with Chinese or Japanese in them are cut one by one, the others all together by Arrow.
         spaced = np.array([self._opens is None and not is_unspaced(text) for text in texts], bool)
         together = self._find(
@@ -246,6 +252,8 @@ class UnitTokenizer:
         return numbers[encoded.indices.to_numpy()], counts
 
     def _encode(self, units: list[str]) -> tuple[Tokens, Counts]:
+        if self._phrases:
+            units = [unit.replace(_SPACE, " ") for unit in units]
         glued = np.fromiter((unit[:1] == GLUED for unit in units), bool, len(units))
         inputs = [" " + unit if unit else "" for unit, is_glued in zip(units, glued, strict=True) if not is_glued]
         spaced = [e.ids for e in self._tokenizer.encode_batch_fast(inputs, add_special_tokens=False)]

@@ -42,6 +42,8 @@ def answer_ranks(
     ranks: dict[str, int | None] = {}
     for query, strings in answers.items():
         hits = ranked(run.get(query, {}), depth)
-        found = (rank for rank, (document, _) in enumerate(hits, start=1) if has_answer(texts[document], strings))
+        found = (
+            rank for rank, (document, _) in enumerate(hits, start=1) if has_answer(texts.get(document, ""), strings)
+        )
         ranks[query] = next(found, None)
     return ranks

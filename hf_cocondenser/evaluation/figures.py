@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from hf_cocondenser.evaluation.evaluation import Evaluation
 from hf_cocondenser.evaluation.lengths import Lengths
 from hf_cocondenser.evaluation.measures import values_of
-from hf_cocondenser.evaluation.systems import Evaluation
 
 COLOURS = ("#9aa5b1", "#2f6db5", "#d9822b", "#3a9d6e", "#b5476b", "#7a5cc0")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,8 +9,7 @@ import numpy as np
 
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.runs import Run, ranked
-
-_WORDS = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|\\w+")  # a CJK character is a word here
+from hf_cocondenser.retrieval.words import count_words
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ def document_lengths(data: RetrievalData, runs: dict[str, Run], depth: int = 10)
     A document counts as often as it is relevant or retrieved; one that the corpus does not hold is left out.
     """
     words = _Words(data)
-    relevant = [d for judged in data.qrels.values() for d, relevance in judged.items() if relevance > 0]
+    relevant = [document for documents in data.relevant().values() for document in documents]
     groups = {"corpus": list(data.corpus), "relevant": relevant}
     for name, run in runs.items():
         groups[name] = [document for query in data.qrels for document, _ in ranked(run.get(query, {}), depth)]
@@ -63,5 +61,5 @@ class _Words(dict[str, int]):
         self._corpus = data.corpus
 
     def __missing__(self, document: str) -> int:
-        self[document] = count = len(_WORDS.findall(self._corpus[document]))
+        self[document] = count = count_words(self._corpus[document])
         return count

@@ -1,20 +1,23 @@
-"""The measures of trec_eval, computed by pytrec_eval, with the mean over all judged queries."""
+"""The measures of trec_eval, computed by ir_measures, with the mean over all judged queries."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.runs import Qrels, Run
+from hf_cocondenser.retrieval.runs import Qrels, Run, grade, ranked
 
 DEFAULT_MEASURES = ("nDCG@10", "MRR@10", "Recall@100")
 
-_CUT_MEASURES = {"ndcg": "ndcg_cut", "recall": "recall", "success": "success", "map": "map_cut", "p": "P"}
-_FULL_MEASURES = {"ndcg": "ndcg", "map": "map", "mrr": "recip_rank"}
-_SYNONYMS = {"r": "recall", "rr": "mrr", "precision": "p", "ap": "map", "hit": "success"}
+_NAMES = {
+    **{"ndcg": "nDCG", "map": "AP", "ap": "AP", "mrr": "RR", "rr": "RR", "recall": "R", "r": "R"},
+    **{"success": "Success", "hit": "Success", "p": "P", "precision": "P"},
+}
+_WITHOUT_CUT = ("nDCG", "AP", "RR")
 
 PerQuery = dict[str, dict[str, float]]
 """Query id -> measure -> value."""
@@ -25,8 +28,8 @@ def evaluate_run(
 ) -> tuple[dict[str, float], PerQuery]:
     """Measure a run: the means over ALL queries of `qrels` and the value of every query.
 
-    A query for which the run returns nothing counts 0 (pytrec_eval alone leaves it out of the mean). Gains are the
-    relevance values (linear); ties go to the greater document id, as in trec_eval.
+    A query for which the run returns nothing counts 0. Gains are the relevance values (linear). Every measure ranks as
+    trec_eval 10 does: by the score in double precision, ties go to the greater document id.
 
     Args:
         qrels: the judgements.
@@ -34,72 +37,56 @@ def evaluate_run(
         measures: names such as nDCG@10, MRR@10, Recall@100, MAP, MAP@100, Success@5, P@10, nDCG.
 
     Raises:
-        InputError: a measure is unknown, or there are no judgements.
+        InputError: a measure is unknown, there are no judgements, or a relevance is no grade.
+
+    Example:
+        >>> evaluate_run({"q1": {"d1": 1}}, {"q1": {"d2": 3.0, "d1": 2.5}}, ["MRR@10"])
+        ({'MRR@10': 0.5}, {'q1': {'MRR@10': 0.5}})
     """
-    import pytrec_eval
+    import ir_measures
 
     if not qrels:
         raise InputError("There are no judged queries to measure on.")
-    parsed = {measure: _parse(measure) for measure in measures}
+    names = {_parse(measure): measure for measure in measures}
     per_query: PerQuery = {query: dict.fromkeys(measures, 0.0) for query in qrels}
-    scores = {query: _plain(hits) for query, hits in run.items() if query in qrels and hits}
-    # trec_eval has no MRR@k: it is the reciprocal rank of the run cut at k.
-    cuts = {cut for kind, cut in parsed.values() if kind == "mrr"}
-    for cut in [None, *sorted(cuts - {None})]:  # type: ignore[type-var]
-        names = {
-            measure: _trec_name(kind, own_cut)
-            for measure, (kind, own_cut) in parsed.items()
-            if (own_cut if kind == "mrr" else None) == cut
-        }
-        if not names:
-            continue
-        evaluator = pytrec_eval.RelevanceEvaluator(qrels, set(names.values()))
-        cut_scores = scores if cut is None else {query: _head(hits, cut) for query, hits in scores.items()}
-        for query, values in evaluator.evaluate(cut_scores).items():
-            for measure, name in names.items():
-                per_query[query][measure] = values[name.replace(".", "_")]
-    means = {measure: float(np.mean([values[measure] for values in per_query.values()])) for measure in measures}
-    return means, per_query
+    judged = {query: {document: grade(value) for document, value in own.items()} for query, own in qrels.items()}
+    # The places in the ranking stand for the scores: pytrec_eval would round these to float32, and RR@k break ties
+    # in its own way.
+    places = {
+        query: {document: float(-place) for place, (document, _) in enumerate(ranked(run[query]))}
+        for query in qrels
+        if run.get(query) and judged[query]
+    }
+    for value in ir_measures.iter_calc(list(names), judged, places) if names else ():
+        per_query[value.query_id][names[value.measure]] = float(value.value)
+    return {m: float(np.mean([values[m] for values in per_query.values()])) for m in measures}, per_query
 
 
-def check_measures(measures: Sequence[str]) -> None:
-    """Check the names of measures before anything is computed for them.
+def check_measures(measures: str | Sequence[str]) -> list[str]:
+    """Check the names of measures before anything is computed for them; a single string is one measure.
 
     Raises:
         InputError: there is no measure, or one is not known (Answer@k is, beside those of `evaluate_run`).
     """
+    measures = [measures] if isinstance(measures, str) else list(dict.fromkeys(measures))
     if not measures:
         raise InputError("There is no measure; name at least one, such as nDCG@10.")
     for measure in measures:
         if not re.fullmatch(r"answer@[1-9]\d*", measure, re.IGNORECASE):
             _parse(measure)
+    return measures
 
 
-def _parse(measure: str) -> tuple[str, int | None]:
-    match = re.fullmatch(r"([A-Za-z]+)(?:@(\d+))?", measure)
-    if match:
-        kind = match[1].lower()
-        kind = _SYNONYMS.get(kind, kind)
-        cut = int(match[2]) if match[2] else None
-        if (cut is None and kind in _FULL_MEASURES) or (cut and (kind in _CUT_MEASURES or kind == "mrr")):
-            return kind, cut
-    known = "nDCG[@k], MRR[@k], MAP[@k], Recall@k, Success@k, P@k, Answer@k"
-    raise InputError(f"The measure '{measure}' is not known; there are {known}.")
+def _parse(measure: str) -> Any:
+    """The measure as ir_measures knows it."""
+    import ir_measures
 
-
-def _trec_name(kind: str, cut: int | None) -> str:
-    if cut is None or kind == "mrr":
-        return _FULL_MEASURES[kind]
-    return f"{_CUT_MEASURES[kind]}.{cut}"
-
-
-def _plain(hits: Mapping[str, float]) -> dict[str, float]:
-    """Hits as pytrec_eval takes them: it refuses NumPy scalars."""
-    return {document: float(score) for document, score in hits.items()}
-
-
-def _head(hits: dict[str, float], cut: int) -> dict[str, float]:
-    return dict(sorted(hits.items(), key=lambda hit: (hit[1], hit[0]), reverse=True)[:cut])
+    match = re.fullmatch(r"([A-Za-z]+)(@[1-9]\d{0,8})?", measure)
+    name = _NAMES.get(match[1].lower()) if match else None
+    if match is None or name is None or not (match[2] or name in _WITHOUT_CUT):
+        known = "nDCG[@k], MRR[@k], MAP[@k], Recall@k, Success@k, P@k, Answer@k"
+        raise InputError(f"The measure '{measure}' is not known; there are {known}.")
+    return ir_measures.parse_measure(name + (match[2] or ""))
 
 
 def values_of(per_query: PerQuery, measure: str, queries: Iterable[str]) -> np.ndarray:

@@ -7,18 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 RESAMPLES = 10_000
-_AT_ONCE = 500
+_NUMBERS_AT_ONCE = 5_000_000
 
 
 def bootstrap_intervals(
-    values: np.ndarray, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+    *values: np.ndarray, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> np.ndarray:
     """Percentile intervals of the means over resampled queries.
 
-    The same resamples serve all columns, so intervals of differences are paired.
+    The same resamples serve all columns, so intervals of differences are paired. Of several data sets it is the interval
+    of the mean of their means, each one's queries drawn anew.
 
     Args:
-        values: shape (queries,) or (queries, columns).
+        values: of each data set, shape (queries,) or (queries, columns).
         level: share of the resampled means inside.
         resamples: how often to draw.
         seed: of the draws.
@@ -26,15 +27,25 @@ def bootstrap_intervals(
     Returns:
         Low and high ends, shape (2,) or (2, columns).
     """
-    columns = values.reshape(len(values), -1).T
-    rng = np.random.default_rng(seed)
-    means = np.empty((len(columns), resamples))
-    for start in range(0, resamples, _AT_ONCE):
-        draws = rng.integers(0, len(values), (min(_AT_ONCE, resamples - start), len(values)), dtype=np.int32)
-        for number, column in enumerate(columns):
-            means[number, start : start + len(draws)] = column[draws].mean(axis=1)
-    ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=1)
-    return ends.reshape(2, *values.shape[1:])
+    from scipy.stats import bootstrap
+
+    def mean(*samples: np.ndarray, axis: int) -> np.ndarray:
+        return sum(sample.mean(axis=axis) for sample in samples) / len(samples)
+
+    # Of a single query there is but one resample, which scipy refuses to draw.
+    samples = [np.repeat(sample, 2, axis=0) if len(sample) == 1 else sample for sample in values]
+    found = bootstrap(
+        samples,
+        mean,
+        n_resamples=resamples,
+        batch=max(1, _NUMBERS_AT_ONCE // max(sample.size for sample in samples)),
+        axis=0,
+        vectorized=True,
+        confidence_level=level,
+        method="percentile",
+        rng=seed,
+    )
+    return np.array([found.confidence_interval.low, found.confidence_interval.high])
 
 
 def randomisation_test(differences: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
@@ -47,29 +58,27 @@ def randomisation_test(differences: np.ndarray, *, resamples: int = RESAMPLES, s
         resamples: how many exchanges to draw.
         seed: of the draws.
     """
+    from scipy.stats import permutation_test
+
     differences = differences[differences != 0]  # exchanging equals changes nothing
-    count = len(differences)
-    if not count:
+    if len(differences) < 2:
         return 1.0
-    # Rounding must not make the observed assignment less extreme than itself.
-    least = abs(differences.sum()) - 1e-9 * np.abs(differences).sum()
-    if 2**count <= resamples:
-        every = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
-        return float(np.mean(np.abs(every @ differences) >= least))
-    rng = np.random.default_rng(seed)
-    extreme = 0
-    for start in range(0, resamples, _AT_ONCE):
-        signs = 1.0 - 2.0 * rng.integers(0, 2, (min(_AT_ONCE, resamples - start), count), dtype=np.int8)
-        extreme += int((np.abs(signs @ differences) >= least).sum())
-    return (extreme + 1) / (resamples + 1)
+    found = permutation_test(
+        (differences,),
+        np.sum,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        batch=max(1, _NUMBERS_AT_ONCE // len(differences)),
+        rng=seed,
+    )
+    return float(found.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values corrected for being several (Holm 1979), in the order given."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for position, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - position) * p_values[index]))
-        corrected[index] = largest
-    return corrected
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(np.maximum.accumulate(factors * np.asarray(p_values)[order]), 1)
+    return corrected.tolist()

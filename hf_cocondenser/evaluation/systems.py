@@ -4,80 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.answers import answer_ranks
+from hf_cocondenser.evaluation.evaluation import Comparison, Evaluation, Kind, SystemResult
 from hf_cocondenser.evaluation.measures import DEFAULT_MEASURES, PerQuery, evaluate_run, values_of
 from hf_cocondenser.evaluation.significance import bootstrap_intervals, holm, randomisation_test
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.runs import Run, without_same_ids
-
-Interval = tuple[float, float]
+from hf_cocondenser.utils.files import file_name
 
 _ANSWER = re.compile(r"answer@(\d+)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class SystemResult:
-    """One system on one data set: its run, means with 95 % intervals over queries, and values query by query."""
-
-    run: Run
-    means: dict[str, float]
-    intervals: dict[str, Interval]
-    per_query: PerQuery
-
-
-@dataclass
-class Comparison:
-    """A system against the baseline on one data set by one measure.
-
-    Attributes:
-        difference: mean over queries of system minus baseline.
-        interval: its paired 95 % bootstrap interval.
-        p_value: of the two-sided paired randomisation test.
-        p_holm: the same, corrected for the number of data sets.
-        wins, losses, ties: queries on which the system is better, worse, equal.
-    """
-
-    data_set: str
-    system: str
-    baseline: str
-    measure: str
-    difference: float
-    interval: Interval
-    p_value: float
-    p_holm: float
-    wins: int
-    losses: int
-    ties: int
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All that was measured.
-
-    Attributes:
-        measures: in the order asked for; the first is the main one.
-        baseline: the system that the others are compared with.
-        data: the data sets by name.
-        results: data set -> system -> result.
-        comparisons: of every system but the baseline, by every measure.
-    """
-
-    measures: tuple[str, ...]
-    baseline: str
-    data: dict[str, RetrievalData]
-    results: dict[str, dict[str, SystemResult]]
-    comparisons: list[Comparison] = field(default_factory=list)
-
-    @property
-    def systems(self) -> list[str]:
-        """Names of all systems, the baseline first."""
-        names = dict.fromkeys(name for systems in self.results.values() for name in systems)
-        return [self.baseline, *(name for name in names if name != self.baseline)]
 
 
 def evaluate_systems(
@@ -86,6 +26,8 @@ def evaluate_systems(
     *,
     baseline: str,
     measures: Sequence[str] = DEFAULT_MEASURES,
+    kinds: Mapping[str, Kind] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Measure runs and compare every system with the baseline.
 
@@ -94,16 +36,22 @@ def evaluate_systems(
         runs: data set name -> system name -> run; every system on every data set.
         baseline: one of the systems.
         measures: trec_eval's by the names of `evaluate_run`, and DPR's Answer@k where the data have answers.
+        kinds: system name -> what it is; `run` where it is not said.
+        settings: how the runs were made, for the record.
 
     Raises:
-        InputError: two data sets have one name, or a measure is unknown or cannot be had.
+        InputError: two data sets or systems have one name, or a measure is unknown or cannot be had.
     """
-    require_distinct_names(data_sets)
+    names = list(dict.fromkeys(name for systems in runs.values() for name in systems))
+    require_distinct("data sets", [data.name for data in data_sets])
+    require_distinct("systems", names)
     results = {
         data.name: {name: measure_run(data, run, measures) for name, run in runs[data.name].items()}
         for data in data_sets
     }
-    evaluation = Evaluation(tuple(measures), baseline, {data.name: data for data in data_sets}, results)
+    all_kinds: dict[str, Kind] = {name: (kinds or {}).get(name, "run") for name in names}
+    by_name = {data.name: data for data in data_sets}
+    evaluation = Evaluation(tuple(measures), baseline, by_name, results, all_kinds, settings=settings or {})
     for system in evaluation.systems[1:]:
         for measure in measures:
             compared = [
@@ -116,16 +64,17 @@ def evaluate_systems(
     return evaluation
 
 
-def require_distinct_names(data_sets: Sequence[RetrievalData]) -> None:
-    """Check that the tables can tell the data sets apart.
+def require_distinct(what: str, names: Sequence[str]) -> None:
+    """Check that tables and files can tell data sets, or systems, apart.
 
     Raises:
-        InputError: two data sets have one name.
+        InputError: two have one name, or names of which the same file name is made.
     """
-    names = [data.name for data in data_sets]
+    files: dict[str, str] = {}
     for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"Two data sets are called '{name}'; rename one of the folders.")
+        if (other := files.setdefault(file_name(name).casefold(), name)) != name or names.count(name) > 1:
+            called = f"called '{name}'" if other == name else f"'{other}' and '{name}' have one file name"
+            raise InputError(f"Two {what} {called}; give each a name of its own.")
 
 
 def require_measurable(data: RetrievalData, measures: Sequence[str]) -> None:
@@ -141,7 +90,12 @@ def require_measurable(data: RetrievalData, measures: Sequence[str]) -> None:
     if len(answers) == len(measures):
         return
     if not any(data.qrels.values()):
-        raise InputError(f"'{data.name}' has answers but no judgements, so only Answer@k can be measured on it.")
+        what = (
+            "has answers but no judgements, so only Answer@k can"
+            if data.answers
+            else "has no judgements, so nothing can"
+        )
+        raise InputError(f"'{data.name}' {what} be measured on it.")
     if not any(relevance > 0 for judged in data.qrels.values() for relevance in judged.values()):
         raise InputError(
             f"No '{data.split}' judgement of '{data.name}' is above 0, so every measure would be 0; "
@@ -172,29 +126,16 @@ def measure_run(data: RetrievalData, run: Run, measures: Sequence[str] = DEFAULT
 
 def depth_needed(measures: Sequence[str], least: int) -> int:
     """How many hits a query needs for the measures' cuts, and `least`."""
-    return max(
-        [least, *(int(measure.rpartition("@")[2]) for measure in measures if measure.rpartition("@")[2].isdigit())]
-    )
+    return max([least, *(int(cut) for _, _, cut in (m.rpartition("@") for m in measures) if cut.isdigit())])
 
 
 def _add_answers(data: RetrievalData, run: Run, cuts: Mapping[str, int], per_query: PerQuery) -> None:
-    bodies = _Bodies(data)
-    ranks = answer_ranks(run, data.answers, bodies, max(cuts.values()))
+    found = {document for query in data.answers for document in run.get(query, {}) if document in data.corpus}
+    ranks = answer_ranks(run, data.answers, {document: data.body(document) for document in found}, max(cuts.values()))
     for query, values in per_query.items():
         rank = ranks.get(query)
         for measure, cut in cuts.items():
             values[measure] = float(rank is not None and rank <= cut)
-
-
-class _Bodies(dict[str, str]):
-    """Document id -> text without its title, looked up when asked for; nothing where the corpus does not hold it."""
-
-    def __init__(self, data: RetrievalData) -> None:
-        super().__init__()
-        self._data = data
-
-    def __missing__(self, document: str) -> str:
-        return self._data.body(document) if document in self._data.corpus else ""
 
 
 def _compare(

@@ -53,8 +53,9 @@ class FinetuneConfig:
         False,
         "keep one activation per layer and compute the rest again: large models in little memory, a third slower",
     )
-    pooling: Literal["auto", "cls", "mean"] = option(
-        "auto", "pooling of a plain checkpoint; auto: cls, or mean over the tokens where there is no CLS token (T5)"
+    pooling: Literal["auto", "cls", "mean", "lasttoken"] = option(
+        "auto",
+        "pooling of a plain checkpoint; auto: cls, mean where there is no CLS token (T5), lasttoken for a decoder",
     )
     projection: int = option(
         0, "put a linear layer to so many dimensions behind a plain checkpoint's pooling (0: none)"

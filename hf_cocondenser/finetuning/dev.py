@@ -10,7 +10,6 @@ import numpy as np
 from sentence_transformers.base.evaluation import BaseEvaluator
 
 from hf_cocondenser.evaluation.measures import evaluate_run
-from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.dense import dense_search
 
@@ -37,7 +36,7 @@ def hold_out(train: RetrievalData, share: float, most: int, seed: int) -> tuple[
     Returns:
         The rest, and the development part (None when the share is none).
     """
-    judged = list(relevant_documents(train.qrels))
+    judged = list(train.relevant())
     texts = sorted({train.queries[query] for query in judged})
     number = min(round(share * len(texts)), most)
     if number < 1 or number >= len(texts):
@@ -50,7 +49,7 @@ def hold_out(train: RetrievalData, share: float, most: int, seed: int) -> tuple[
 
 def sample_queries(train: RetrievalData, share: float, seed: int) -> RetrievalData:
     """A seeded share of the training queries, at least one; the sample of a smaller share lies in that of a larger."""
-    judged = list(relevant_documents(train.qrels))
+    judged = list(train.relevant())
     number = max(1, round(share * len(judged)))
     if number == len(judged):
         return train
@@ -68,11 +67,11 @@ def sample_dev(dev: RetrievalData, queries: int, documents: int, seed: int) -> R
         seed: of the sample.
     """
     rng = np.random.default_rng(seed)
-    judged = list(relevant_documents(dev.qrels))
+    judged = list(dev.relevant())
     chosen = sorted(rng.permutation(len(judged))[:queries].tolist())
     dev = restrict(dev, [judged[i] for i in chosen])
     if documents and documents < len(dev.corpus):
-        keep = {document for own in relevant_documents(dev.qrels).values() for document in own}
+        keep = {document for own in dev.relevant().values() for document in own}
         others = [document for document in dev.corpus if document not in keep]
         number = max(documents - len(keep), 0)
         keep |= {others[i] for i in rng.permutation(len(others))[:number].tolist()}

@@ -18,7 +18,6 @@ from hf_cocondenser.finetuning.publish_retriever import publish
 from hf_cocondenser.finetuning.rounds import FinetuningJob
 from hf_cocondenser.finetuning.t5_estimate import log_estimates
 from hf_cocondenser.finetuning.training import RETRIEVER
-from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.hub.card import Result
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
@@ -118,7 +117,7 @@ def _split(
 ) -> tuple[RetrievalData, RetrievalData | None]:
     """Training queries, and development queries where the configuration wants them."""
     train = data if isinstance(data, RetrievalData) else load_retrieval_data(data, "train")
-    if not relevant_documents(train.qrels):
+    if not train.relevant():
         raise InputError(f"No training query of '{train.name}' has a document judged above 0.")
     if not config.evaluations:
         dev = None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
+import sentence_transformers
 import torch
 import torch.nn.functional as F
+from packaging.version import Version
 from sentence_transformers.base.losses.gradcache import CachedLossMixin, has_static_embedding_input
 from sentence_transformers.util.distributed import all_gather, all_gather_with_grad, get_rank, get_world_size
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from hf_cocondenser.errors import InputError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+_EXACT_CACHE = Version("6.2")  # its issue 4027
 Directions = Literal["forward", "sum", "mean"]
 
 
@@ -70,6 +73,11 @@ class MaskedContrastiveLoss(CachedLossMixin, nn.Module):
             raise InputError(f"The directions '{directions}' are not known; there are forward, sum and mean.")
         if has_static_embedding_input(model):
             raise InputError("A StaticEmbedding model cannot be cut into mini-batches, so this loss cannot train it.")
+        if gradient_cache and get_world_size() > 1 and Version(sentence_transformers.__version__) < _EXACT_CACHE:
+            raise InputError(
+                f"sentence-transformers {sentence_transformers.__version__} loses gradients of the gradient cache under "
+                f"several processes; install {_EXACT_CACHE} or newer, or leave --gradient-cache out."
+            )
         self.model = model
         self.temperature = temperature
         self.similarity = similarity

@@ -23,7 +23,7 @@ from hf_cocondenser.finetuning.negatives.train_cross_encoder import (
 )
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
-from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.retriever import fingerprint
@@ -204,7 +204,7 @@ class FinetuningJob:
 
     def _round(self, name: str, model: SentenceTransformer, pools: list[str]) -> dict[str, Any]:
         def work(folder: Path) -> dict[str, Any]:
-            queries, relevant = dict(self.train.queries), relevant_documents(self.train.qrels)
+            queries, relevant = dict(self.train.queries), self.train.relevant()
             if "labelled" in pools:
                 queries |= read_json(self.steps / "labelled" / QUERIES)
                 relevant |= read_pool(self.steps / "labelled" / POSITIVES)

@@ -11,24 +11,13 @@ from torch.utils.data import Dataset, Sampler
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.tokens import TokenStore
-from hf_cocondenser.retrieval.runs import Qrels
+from hf_cocondenser.retrieval.words import same_text
 
 if TYPE_CHECKING:
     from datasets import Dataset as HubDataset
 
 Pool = dict[str, list[str]]
 """Query id -> document ids."""
-
-
-def same_text(text: str) -> str:
-    """What makes two texts equal: their words, whatever the case and the white space."""
-    return " ".join(text.casefold().split())
-
-
-def relevant_documents(qrels: Qrels) -> Pool:
-    """The documents judged above 0, per query; queries without one are left out."""
-    found = {query: [document for document, grade in judged.items() if grade > 0] for query, judged in qrels.items()}
-    return {query: documents for query, documents in found.items() if documents}
 
 
 class TrainingSet(Dataset):

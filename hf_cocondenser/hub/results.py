@@ -9,6 +9,7 @@ from typing import Any
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.utils.files import read_json
+from hf_cocondenser.utils.tables import markdown_table, with_interval
 
 RESULTS_FILE = "results.json"
 
@@ -60,34 +61,33 @@ def results_table(results: Sequence[Result]) -> str:
     if not results:
         return ""
     measures = list(dict.fromkeys(name for result in results for name in result.measures))
-    rows = [["Data set", "Queries", "System", *measures], ["---"] * 3 + ["---:"] * len(measures)]
+    rows = [["Data set", "Queries", "System", *measures]]
     for result in results:
         values = [_value(result, name) for name in measures]
         rows.append([result.dataset, str(result.queries or ""), result.system or "this model", *values])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown_table(rows)
 
 
 def _value(result: Result, measure: str) -> str:
     if measure not in result.measures:
         return ""
-    text = f"{result.measures[measure]:.4f}"
-    if measure in result.intervals:
-        low, high = result.intervals[measure]
-        text += f" [{low:.3f}, {high:.3f}]"
-    return text
+    mean = result.measures[measure]
+    return with_interval(mean, result.intervals[measure]) if measure in result.intervals else f"{mean:.4f}"
 
 
 def _of_evaluation(content: dict[str, Any], path: Path) -> list[Result]:
-    systems = {name for data in content["data_sets"].values() for name in data["systems"]}
-    own = sorted(name for name in systems if not name.startswith(("BM25", "hybrid (")))
+    kinds = {
+        name: system["kind"] for data in content["data_sets"].values() for name, system in data["systems"].items()
+    }
+    own = [name for name, kind in kinds.items() if kind == "retriever"]
     if len(own) != 1:
         raise InputError(f"'{path}' evaluates {', '.join(own) or 'no retriever'}; a card wants the evaluation of one.")
-    names = {own[0]: ""} | {name: "hybrid with BM25" for name in systems if name.startswith("hybrid (")}
+    names = {name: {"retriever": "", "hybrid": "hybrid with BM25"}.get(kind, name) for name, kind in kinds.items()}
     return [
         Result(
             dataset=f"{name} ({data['split']})",
             measures=figures["means"],
-            system=names.get(system, system),
+            system=names[system],
             queries=data["counts"]["queries"],
             intervals=figures["intervals"],
         )

@@ -12,7 +12,7 @@ from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
 from hf_cocondenser.finetuning.negatives.mining import bm25_pool, mined_pool
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
-from hf_cocondenser.finetuning.training_set import Pool, TrainingSet, relevant_documents
+from hf_cocondenser.finetuning.training_set import Pool, TrainingSet
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions, PretrainingStage
 from hf_cocondenser.pretraining.pretrain import pretrain
 from hf_cocondenser.quickstart.schedule import ENDLESS, TimedSchedule
@@ -131,7 +131,7 @@ class Finetuning:
         """
         output_dir.mkdir(parents=True)
         pools = [self.bm25] if mined is None else [self.bm25, mined]
-        relevant = relevant_documents(self.data.qrels)
+        relevant = self.data.relevant()
         training_set = TrainingSet(
             self.data.queries, self.data.corpus, relevant, pools, self.config.negatives_per_query, self.config.seed
         )

@@ -4,46 +4,50 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from typing import Any
 
-import bm25s
 import numpy as np
-from bm25s.tokenization import Tokenizer
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.runs import Run
+from hf_cocondenser.retrieval.words import CJK, words
 from hf_cocondenser.utils.progress import on_terminal
 
-logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets DEBUG for itself when imported
 
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Han
-_CJK_RUN = re.compile(f"[{_CJK}]+|[^\\W{_CJK}]+")
+@contextmanager
+def _without_jax() -> Iterator[None]:
+    """Import bm25s inside: it starts JAX where it finds it, and JAX reserves most of a GPU's memory."""
+    names = ("jax", "jax.lax")
+    before = {name: sys.modules[name] for name in names if name in sys.modules}
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+with _without_jax():
+    import bm25s
+    from bm25s.tokenization import Tokenizer
+
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets DEBUG for itself when imported
 
 _WORTH_COMPILING = 5000  # queries
 _SPARE = 32  # hits retrieved beyond the wanted, to order equal scores where the list is cut
 
 
-def cjk_bigrams(text: str) -> list[str]:
-    """Overlapping character bigrams of Chinese and Japanese runs, and the words between them.
-
-    A run of one character is a token of its own.
-    """
-    tokens: list[str] = []
-    for run in _CJK_RUN.findall(text):
-        if re.match(f"[{_CJK}]", run) and len(run) > 1:
-            tokens.extend(run[i : i + 2] for i in range(len(run) - 1))
-        else:
-            tokens.append(run)
-    return tokens
-
-
 def guess_language(texts: Sequence[str]) -> str:
     """`cjk` when Chinese or Japanese characters are more than a fifth of the texts' letters, else `english`."""
     letters = [character for text in texts for character in text if character.isalpha()]
-    cjk = len(re.findall(f"[{_CJK}]", "".join(letters)))
+    cjk = len(re.findall(f"[{CJK}]", "".join(letters)))
     return "cjk" if letters and cjk > 0.2 * len(letters) else "english"
 
 
@@ -129,11 +133,15 @@ class BM25Index:
         if not asked or k < 1:
             return run
         # Compiling takes seconds, and then a query a tenth of the time.
-        self._engine.backend = "numba" if len(asked) >= _WORTH_COMPILING and find_spec("numba") else "numpy"
+        backend = "numba" if len(asked) >= _WORTH_COMPILING and find_spec("numba") else "numpy"
+        self._engine.backend = backend
         wanted = k + exclude_same_id
         depth = min(wanted + _SPARE, len(self.ids))
         documents, scores = self._engine.retrieve(
-            [ids for _, ids in asked], k=depth, show_progress=show_progress and on_terminal()
+            [ids for _, ids in asked],
+            k=depth,
+            show_progress=show_progress and on_terminal(),
+            backend_selection=backend,  # "auto" may be JAX
         )
         for (query, ids), rows, values in zip(asked, documents, scores, strict=True):
             if depth > wanted and values[wanted - 1] == values[-1] > 0:  # equals beyond what was retrieved
@@ -146,11 +154,13 @@ class BM25Index:
 
 
 def _tokenizer(language: str, tokenize: Callable[[str], list[str]] | None) -> tuple[Tokenizer, str]:
-    options: dict[str, Any] = {"stopwords": None}
+    options: dict[str, Any] = {"stopwords": None, "splitter": partial(words, shortest=2)}
     if tokenize is not None:
-        return Tokenizer(splitter=tokenize, **options), f"tokens by {getattr(tokenize, '__name__', 'a function')}"
+        options["splitter"] = tokenize
+        return Tokenizer(**options), f"tokens by {getattr(tokenize, '__name__', 'a function')}"
     if language == "cjk":
-        return Tokenizer(splitter=cjk_bigrams, **options), "CJK character bigrams"
+        options["splitter"] = words
+        return Tokenizer(**options), "CJK character bigrams"
     if language == "none":
         return Tokenizer(**options), "plain words"
     import Stemmer
@@ -158,8 +168,8 @@ def _tokenizer(language: str, tokenize: Callable[[str], list[str]] | None) -> tu
     if language not in Stemmer.algorithms():
         known = ", ".join(["auto", "cjk", "none", *sorted(Stemmer.algorithms())])
         raise InputError(f"BM25 does not know the language '{language}'; there are {known}.")
-    stemmer = Stemmer.Stemmer(language)
+    options["stemmer"] = Stemmer.Stemmer(language)
     try:
-        return Tokenizer(stopwords=language, stemmer=stemmer), f"{language.capitalize()} stemming"
+        return Tokenizer(**options | {"stopwords": language}), f"{language.capitalize()} stemming"
     except ValueError:  # bm25s has no stop words for it
-        return Tokenizer(stemmer=stemmer, **options), f"{language.capitalize()} stemming, no stop words"
+        return Tokenizer(**options), f"{language.capitalize()} stemming, no stop words"

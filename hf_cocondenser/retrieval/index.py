@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ FORMAT = 1
 _MANIFEST = {"factory": str, "dimension": int, "rows": int, "cosine": bool, "source": dict}
 _BLOCK = 65536  # rows added at a time
 _TRAINING_ROWS = 262144
+_SPREAD = 0.05  # of the vectors' lengths, standard deviation by mean
 _RESCORED = 10  # candidates per hit that a compressed index gives for exact re-scoring
 
 
@@ -65,26 +68,21 @@ class FaissIndex:
         count, dimension = vectors.shape
         if not count:
             raise InputError("There are no vectors to index.")
-        try:
+        with _one_sentence(f"FAISS does not take the index '{factory}' for {dimension} dimensions"):
             index = faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
-        except RuntimeError as error:
-            raise InputError(
-                f"FAISS does not take the index '{factory}' for {dimension} dimensions: {_reason(error)}"
-            ) from None
         if not index.is_trained:
             rows = np.random.default_rng(seed).permutation(count)[:_TRAINING_ROWS]
             sample = np.asarray(vectors[np.sort(rows)], dtype=np.float32)
-            try:
+            with _one_sentence(f"The index '{factory}' cannot be trained on {count} vectors; take a smaller one"):
                 index.train(normalized(sample) if cosine else sample)
-            except RuntimeError as error:
-                raise InputError(
-                    f"The index '{factory}' cannot be trained on {count} vectors: {_reason(error)}; take a smaller one."
-                ) from None
+            if not cosine and _has_cells(index):
+                _warn_of_lengths(factory, sample)
         for start in tqdm(
             range(0, count, _BLOCK), desc=f"Indexing ({factory})", disable=None if show_progress else True
         ):
             block = np.asarray(vectors[start : start + _BLOCK], dtype=np.float32)
-            index.add(normalized(block) if cosine else np.ascontiguousarray(block))
+            with _one_sentence(f"The index '{factory}' takes no vectors; choose another"):
+                index.add(normalized(block) if cosine else np.ascontiguousarray(block))
         manifest = {
             "format": FORMAT,
             "factory": factory,
@@ -136,10 +134,8 @@ class FaissIndex:
         if cosine is not None and manifest["cosine"] != cosine:
             made = "cosine" if manifest["cosine"] else "dot products"
             raise InputError(f"The index in '{folder}' was made for {made}; build it anew for this similarity.")
-        try:
+        with _one_sentence(f"The index in '{folder}' cannot be read; build it anew"):
             index = faiss.read_index(str(folder / "index.faiss"))
-        except RuntimeError as error:
-            raise InputError(f"The index in '{folder}' cannot be read: {_reason(error)}; build it anew.") from None
         if (index.d, index.ntotal) != (manifest["dimension"], manifest["rows"]):
             raise InputError(f"The index in '{folder}' does not fit its manifest; build it anew.")
         return cls(index, manifest)
@@ -170,9 +166,13 @@ class FaissIndex:
         _set_parameters(self.index, parameters)
         rows_there = self.manifest["rows"]
         if rescore is None or self.is_exact:
-            return self.index.search(queries, min(k, rows_there))
-        _, candidates = self.index.search(queries, min(_RESCORED * k, rows_there))
+            return self._hits(queries, min(k, rows_there), parameters)
+        _, candidates = self._hits(queries, min(_RESCORED * k, rows_there), parameters)
         return _rescored(queries, candidates, rescore, min(k, rows_there), cosine=self.manifest["cosine"])
+
+    def _hits(self, queries: np.ndarray, k: int, parameters: str | None) -> tuple[np.ndarray, np.ndarray]:
+        with _one_sentence(f"The index cannot be searched with the parameters '{parameters}'"):
+            return self.index.search(queries, k)
 
 
 def _rescored(
@@ -193,10 +193,8 @@ def _set_parameters(index: Any, parameters: str | None) -> None:
     """The caller's parameters, or: an eighth of the cells but at least 8, and a wide beam for graphs."""
     space: Any = faiss.ParameterSpace()
     if parameters:
-        try:
+        with _one_sentence(f"The index does not take the parameters '{parameters}'"):
             space.set_index_parameters(index, parameters)
-        except RuntimeError as error:
-            raise InputError(f"The index does not take the parameters '{parameters}': {_reason(error)}") from None
         return
     core = faiss.extract_index_ivf(index) if _has_cells(index) else None
     if core is not None:
@@ -213,6 +211,24 @@ def _has_cells(index: Any) -> bool:
         return False
 
 
-def _reason(error: Exception) -> str:
-    """The last part of FAISS's message, without its file names."""
-    return " ".join(str(error).rsplit(": ", 1)[-1].split()) or "no reason given"
+@contextmanager
+def _one_sentence(what: str) -> Iterator[None]:
+    """Tell a failure of FAISS with the last part of its message, without its file names."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).rsplit(": ", 1)[-1].split()) or "no reason given"
+        raise InputError(f"{what} (FAISS says: {reason}).") from None
+
+
+def _warn_of_lengths(factory: str, vectors: np.ndarray) -> None:
+    """Say that cells are chosen badly for dot products of vectors of different lengths: long ones win everywhere."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    spread = float(lengths.std() / max(lengths.mean(), 1e-12))
+    if spread > _SPREAD:
+        logger.warning(
+            "The vectors' lengths differ by %.0f %%, so '%s' misses more of the best dot products than of the best cosines; "
+            "raise nprobe with --index-parameters, or take HNSW or Flat.",
+            100 * spread,
+            factory,
+        )

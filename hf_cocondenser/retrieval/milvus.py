@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.topk import Matrix, normalized
+from hf_cocondenser.utils.loading import one_line
 
 _ROWS_AT_ONCE = 2000  # 2,000 rows of 1,024 dimensions are 8 MB; a message may have 64
 _QUERIES_AT_ONCE = 256
@@ -45,6 +46,7 @@ class MilvusIndex:
             from pymilvus.exceptions import MilvusException
         except ImportError:
             raise InputError("Searching over Milvus needs pymilvus: pip install 'hf-cocondenser[milvus]'.") from None
+        self._failure = MilvusException
         self.cosine = cosine
         self.dimension = dimension
         key = hashlib.sha256(f"{retriever} {corpus} {cosine} {kind}".encode()).hexdigest()[:24]
@@ -63,14 +65,22 @@ class MilvusIndex:
                 )
             self._client.load_collection(self.collection)
         except (MilvusException, OSError, ValueError) as error:
-            raise InputError(f"Milvus at '{uri}' cannot be used: {' '.join(str(error).split())}") from None
+            raise InputError(f"Milvus at '{uri}' cannot be used: {one_line(error)}") from None
 
     def __len__(self) -> int:
         """How many rows the collection has."""
         return int(self._client.query(self.collection, filter="", output_fields=["count(*)"])[0]["count(*)"])
 
     def fill(self, ids: Sequence[str], vectors: Matrix, *, show_progress: bool = False) -> None:
-        """Put the rows in that are not there yet; a call that was stopped is gone on with."""
+        """Put the rows in that are not there yet; a call that was stopped is gone on with.
+
+        Raises:
+            InputError: an id is longer than Milvus takes.
+        """
+        if long := next((name for name in ids if len(name.encode("utf-8", "surrogatepass")) > _ID_BYTES), None):
+            raise InputError(
+                f"The id '{long[:40]}...' has more than the {_ID_BYTES} bytes that Milvus takes; shorten it."
+            )
         # Blocks go in one after another, so all but the last block there is whole.
         start = len(self) // _ROWS_AT_ONCE * _ROWS_AT_ONCE
         for first in tqdm(
@@ -99,7 +109,7 @@ class MilvusIndex:
             Scores float32 and rows int64, shape (q, k); a row of -1 is no hit.
 
         Raises:
-            InputError: the dimensions differ, or a parameter is not `name=number`.
+            InputError: the dimensions differ, a parameter is not `name=number`, or Milvus refuses it.
         """
         if queries.shape[1] != self.dimension:
             raise InputError(
@@ -112,7 +122,10 @@ class MilvusIndex:
         options = {"metric_type": "IP", "params": _numbers(parameters)}
         for start in range(0, len(queries), _QUERIES_AT_ONCE):
             block = list(queries[start : start + _QUERIES_AT_ONCE])
-            found: Any = self._client.search(self.collection, data=block, limit=k, search_params=options)
+            try:
+                found: Any = self._client.search(self.collection, data=block, limit=k, search_params=options)
+            except self._failure as error:
+                raise InputError(f"Milvus cannot search for {k} hits with '{parameters}': {one_line(error)}") from None
             for number, hits in enumerate(found, start=start):
                 scores[number, : len(hits)] = [hit["distance"] for hit in hits]
                 rows[number, : len(hits)] = [hit["row"] for hit in hits]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -91,6 +92,11 @@ def output_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
             replace_folder(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def file_name(name: str) -> str:
+    """A name made fit for a file: `BM25 (bm25s lucene ...)` -> `BM25-bm25s-lucene-...`."""
+    return re.sub(r"[^\w.=+-]+", "-", name).strip("-.") or "unnamed"
 
 
 def absolute_if_there(place: str | Path) -> str:

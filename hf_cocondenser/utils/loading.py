@@ -120,7 +120,7 @@ def loading(what: str, name: str | Path) -> Iterator[None]:
         reason = one_line(error)
         if isinstance(error, SafetensorError):
             reason = f"its weights are damaged ({reason})"
-        elif type(error) is Exception or "instantiate the backend tokenizer" in str(error):
+        elif type(error) is Exception or "instantiate" in str(error):
             reason = f"the files of its tokenizer (tokenizer.json) are missing or damaged ({reason[:200]})"
         elif "ignore_mismatched_sizes" in str(error):
             reason = "its weights do not have the sizes that its config.json names"

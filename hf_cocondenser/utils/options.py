@@ -79,11 +79,16 @@ def check(config: Any) -> None:
     Raises:
         InputError: a string is none of the choices, a number lies out of its bounds, or a value has another type.
     """
-    own = [cls for cls in type(config).__mro__ if cls.__module__.split(".")[0] not in _OTHERS]
-    names = {name for cls in own for name in inspect.get_annotations(cls)}
+    names = own_fields(type(config))
     for name, kind in get_type_hints(type(config), include_extras=True).items():
         if name in names and (problem := _problem(getattr(config, name), kind)):
             raise InputError(f"{name} is {getattr(config, name)!r}; {problem}.")
+
+
+def own_fields(cls: type) -> set[str]:
+    """The fields of a configuration that it does not have from transformers or sentence-transformers."""
+    own = [parent for parent in cls.__mro__ if parent.__module__.split(".")[0] not in _OTHERS]
+    return {name for parent in own for name in inspect.get_annotations(parent)}
 
 
 _OTHERS = ("builtins", "transformers", "sentence_transformers")

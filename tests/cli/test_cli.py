@@ -20,7 +20,8 @@ from transformers import TrainingArguments
 from hf_cocondenser import InputError
 from hf_cocondenser.cli.command import Command, parse
 from hf_cocondenser.cli.main import main
-from hf_cocondenser.cli.usage import COMMANDS
+from hf_cocondenser.cli.usage import COMMANDS, help_text
+from hf_cocondenser.cli.write_help import render_help
 
 PACKAGE = Path(__file__).resolve().parents[2] / "hf_cocondenser"
 WRITTEN = [name for name in COMMANDS if (PACKAGE / "cli" / f"{name}.py").is_file()]
@@ -296,9 +297,15 @@ def test_help_and_version_import_no_torch():
         ("--help", "finetune", 0),
         ("--version", version("hf-cocondenser"), 0),
         ("nothing", "", 2),
+        ("finetune --help", "--learning-rate", 0),
+        ("finetune x --lerning-rate 1", "", 2),
     ):
         process = subprocess.run(
-            [sys.executable, "-c", code, argument], cwd=PACKAGE.parent, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", code, *argument.split()],
+            cwd=PACKAGE.parent,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         assert process.returncode == status, process.stderr
         assert words in process.stdout and "Traceback" not in process.stderr
@@ -315,7 +322,8 @@ def test_stopping_while_libraries_are_loaded(tmp_path):
         text=True,
         timeout=120,
     )
-    assert (process.returncode, process.stderr) == (130, "")
+    assert process.returncode == 130
+    assert process.stderr == f"hf-cocondenser export: {COMMANDS['export']}\n"  # said before anything is loaded
 
 
 def test_library_noise_stays_away(tmp_path):
@@ -355,3 +363,18 @@ def test_a_command_alone_says_what_it_needs(name, capsys):
     assert main([name]) == 2
     message = capsys.readouterr().err
     assert "required" in message or "missing" in message or "name " in message.lower(), message
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_written_help_is_what_the_parser_says(name):
+    """If not: python -m hf_cocondenser.cli.write_help"""
+    written = help_text(name)
+    if written is None:
+        pytest.skip("the help was written with other versions of transformers or sentence-transformers")
+    assert written.split() == render_help(name).split()
+
+
+def test_debug_shows_where_an_error_happened(caplog):
+    with caplog.at_level("DEBUG"):
+        assert main(["export", "nowhere", "--output-dir", "out"]) == 2
+    assert any(record.exc_info for record in caplog.records)

@@ -16,6 +16,7 @@ import pytest
 from datasets import Dataset, IterableDataset
 from transformers import AutoTokenizer, BertTokenizer
 
+import hf_cocondenser
 from hf_cocondenser.data import (
     SpanDataset,
     SpanOptions,
@@ -259,3 +260,18 @@ def test_large_vocabularies_need_wider_tokens(tmp_path):
     store = SpanStore(tmp_path / "spans")
     assert store.tokens(0, 0, 2).tolist() == [70_004, 6]
     assert store.tokens(0, 0, 1).dtype == np.int32
+
+
+def test_added_phrases_and_special_tokens_stay_whole(tmp_path):
+    """As fine-tuning and search keep them; what stands for no text is text in a document."""
+    text = "We baked an Apple pie for [ENT] anna [ENT] and wrote [SEP] on it. Then we went home and slept until noon. "
+    tokenizer = train_wordpiece([text] * 3, 200, min_frequency=1)
+    tokenizer.add_tokens(["apple pie"])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[ENT]"]})
+    documents = hf_cocondenser.load_documents(Dataset.from_dict({"_id": ["a", "b"], "text": [text * 4] * 2}))
+    prepare_spans(documents, tokenizer, tmp_path / "spans")
+    found = tokenizer.convert_ids_to_tokens(SpanDataset(tmp_path / "spans", pairs=False)[0]["spans"][0])
+    expected = tokenizer.tokenize(text)
+    assert "apple pie" in found and found.count("[ENT]") >= 2 and "[SEP]" not in found
+    start = expected.index("[SEP]")
+    assert found[:start] == expected[:start]

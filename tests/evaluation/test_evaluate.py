@@ -10,13 +10,14 @@ import pytrec_eval
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.answers import has_answer
-from hf_cocondenser.evaluation.evaluate import SearchOptions, compare_runs, evaluate_retriever
+from hf_cocondenser.evaluation.compare import compare_runs
+from hf_cocondenser.evaluation.evaluate import SearchOptions, evaluate_retriever
 from hf_cocondenser.evaluation.lengths import document_lengths
 from hf_cocondenser.evaluation.systems import evaluate_systems, measure_run
 from hf_cocondenser.retrieval.collections.collection import Document, Query, assemble
 from hf_cocondenser.retrieval.collections.protocols import DEFAULT, Protocol
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
-from hf_cocondenser.retrieval.runs import read_run, write_run
+from hf_cocondenser.retrieval.runs import read_run
 
 WORDS = ["whale", "bread", "stone", "river", "cloud", "song", "wheel", "night"]
 
@@ -105,7 +106,7 @@ def test_document_lengths():
 
 def test_evaluate_retriever_writes_everything(retriever, write_beir, tmp_path):
     first, second = write_beir(tmp_path / "first"), write_beir(tmp_path / "second", line_end="\r\n")
-    report = evaluate_retriever(
+    evaluation = evaluate_retriever(
         retriever,
         [first, second],
         tmp_path / "out",
@@ -120,7 +121,14 @@ def test_evaluate_retriever_writes_everything(retriever, write_beir, tmp_path):
     assert list(results["data_sets"]["first"]["systems"]) == names
     assert results["data_sets"]["first"]["counts"]["zero_judgements"] == 1
     assert results["settings"]["similarity"] == "dot" and len(results["settings"]["retriever"]) == 64
+    report = str(evaluation)
     assert "Mean of 2 data sets" in report and "p (Holm)" in report
+    assert results["data_sets"]["first"]["systems"][names[1]] == {
+        "kind": "retriever",
+        "means": evaluation.means["first"][names[1]],
+        "intervals": {m: list(ends) for m, ends in evaluation.intervals["first"][names[1]].items()},
+    }
+    assert list(evaluation.kinds.values()) == ["bm25", "retriever", "hybrid"]
     written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert {
         "report.md",
@@ -131,6 +139,7 @@ def test_evaluate_retriever_writes_everything(retriever, write_beir, tmp_path):
     } <= written
     assert "per_query/second.json" in written and "runs/tiny-dot/first.trec" in written
     run = read_run(tmp_path / "out" / "runs" / "tiny-dot" / "first.trec")
+    assert run == evaluation.runs["first"]["tiny (dot)"]
     assert all(len(hits) == 7 for hits in run.values()) and len(run) == 4  # Recall@100 needs more than 5
     per_query = json.loads((tmp_path / "out" / "per_query" / "first.json").read_text())
     assert np.mean([v[names[0]]["nDCG@10"] for v in per_query.values()]) == pytest.approx(
@@ -144,14 +153,14 @@ def test_evaluate_retriever_writes_everything(retriever, write_beir, tmp_path):
     again = compare_runs([tmp_path / "out" / "runs" / "tiny-dot"], [first, second], names=["tiny (dot)"])
     rows = [
         [cell.strip() for line in text.splitlines() if line.startswith("| tiny (dot)") for cell in line.split("|")]
-        for text in (report.split("## Against")[0], again)
+        for text in (report.split("## Against")[0], str(again))
     ]
     assert rows[0] == rows[1]
 
 
 def test_without_bm25_the_retriever_stands_alone(retriever, beir_folder, tmp_path):
-    report = evaluate_retriever(retriever, [beir_folder], tmp_path / "out", options=SearchOptions(bm25=False))
-    assert "BM25" not in report and "Against" not in report
+    evaluation = evaluate_retriever(retriever, beir_folder, tmp_path / "out", options=SearchOptions(bm25=False))
+    assert "BM25" not in str(evaluation) and "Against" not in str(evaluation)
     assert not list((tmp_path / "out" / "figures").glob("wins*"))
 
 
@@ -167,47 +176,26 @@ def test_refused_before_anything_is_computed(retriever, beir_folder, tmp_path):
         assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="depth is 0"):
         SearchOptions(depth=0)
-    with pytest.raises(InputError, match="Two data sets are called 'tiny'"):
+    with pytest.raises(InputError, match="Two data sets called 'tiny'"):
         evaluate_retriever(retriever, [beir_folder, beir_folder], tmp_path / "out")
 
 
 def test_forced_similarity(retriever, beir_folder, tmp_path):
-    report = evaluate_retriever(
-        retriever, [beir_folder], tmp_path / "out", name="m", options=SearchOptions(similarity="cosine", force=True)
-    )
-    assert "m (cosine)" in report
+    options = SearchOptions(similarity="cosine", force=True)
+    evaluation = evaluate_retriever(retriever, beir_folder, name="m", options=options)
+    assert evaluation.systems[1] == "m (cosine)"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny"]  # nothing is written where no folder is named
 
 
-def test_compare_refuses_what_does_not_fit(beir_folder, tmp_path):
-    write_run(tmp_path / "a.trec", {"q1": {"d1": 1.0}})
-    write_run(tmp_path / "b.trec", {"other": {"d1": 1.0}})
-    assert "| a " in compare_runs([tmp_path / "a.trec"], [beir_folder])
-    with pytest.raises(InputError, match="answers none of the judged queries"):
-        compare_runs([tmp_path / "b.trec"], [beir_folder])
-    with pytest.raises(InputError, match="name of its own"):
-        compare_runs([tmp_path / "a.trec", tmp_path / "b.trec"], [beir_folder], names=["x"])
-    with pytest.raises(InputError, match="is not a run file"):
-        compare_runs([tmp_path / "none.trec"], [beir_folder])
-
-
-def test_compare_a_run_of_a_larger_corpus(beir_folder, tmp_path, caplog):
-    """Documents that nobody has here count as not relevant, and have no length."""
-    write_run(tmp_path / "a.trec", {"q1": {"gone": 2.0, "d1": 1.0}})
-    compare_runs([tmp_path / "a.trec"], [beir_folder], tmp_path / "out", measures=["MRR@10"])
-    assert "names 1 documents that 'tiny' does not hold, such as 'gone'" in caplog.text
-    results = json.loads((tmp_path / "out" / "results.json").read_text())["data_sets"]["tiny"]
-    assert results["systems"]["a"]["means"]["MRR@10"] == 0.5 / 4
-    own = next(group for group in results["document_lengths_top_10"] if group["group"] == "a")
-    assert own["mean"] == own["percentiles"][0] > 0
-
-
-def test_compare_a_folder_of_runs_of_other_queries(beir_folder, tmp_path):
-    (tmp_path / "v1.5").mkdir()
-    write_run(tmp_path / "v1.5" / "tiny.trec", {"q1": {"d1": 1.0}})
-    assert "| v1.5 " in compare_runs([tmp_path / "v1.5"], [beir_folder])
-    write_run(tmp_path / "v1.5" / "tiny.trec", {"other": {"d1": 1.0}})
-    with pytest.raises(InputError, match="answers none of the judged queries"):
-        compare_runs([tmp_path / "v1.5"], [beir_folder])
+def test_a_retriever_may_be_called_as_bm25_is(retriever, write_beir, tmp_path):
+    """What a row is, is not told by its name; the runs of both are there, over languages too."""
+    first = write_beir(tmp_path / "first")
+    second = write_beir(tmp_path / "second", corpus={"d1": ("", "北京是中国的首都。")}, qrels=[("q1", "d1", 1)])
+    evaluation = evaluate_retriever(retriever, [first, second], tmp_path / "out", name="BM25")
+    bm25, own = evaluation.systems
+    assert own == "BM25 (dot)" and "English stemming; " in bm25 and "CJK" in bm25
+    assert evaluation.kinds == {bm25: "bm25", own: "retriever"}
+    assert len(list((tmp_path / "out" / "runs").glob("*/first.trec"))) == 2
 
 
 def test_nfcorpus_equals_pytrec_eval_directly(shared_data):

@@ -25,7 +25,7 @@ from hf_cocondenser.finetuning.dev import DevEvaluator
 from hf_cocondenser.finetuning.finetune import dev_split, finetune
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import train_round, training_arguments
-from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import dense_search
@@ -300,7 +300,7 @@ def test_bfloat16_reaches_the_second_pass_of_the_gradient_cache(
             seen.append((output.dtype, torch.is_grad_enabled()))
 
     model[0].auto_model.encoder.layer[0].attention.self.query.register_forward_hook(look)
-    training_set = TrainingSet(data.queries, data.corpus, relevant_documents(data.qrels))
+    training_set = TrainingSet(data.queries, data.corpus, data.relevant())
     train_round(model, training_set, None, tmp_path / "round", config)
     assert {grad for _, grad in seen} == {True, False}
     assert {dtype for dtype, _ in seen} == {torch.bfloat16}

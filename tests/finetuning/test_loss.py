@@ -186,3 +186,14 @@ def test_two_processes_equal_one(make_retriever, tmp_path: Path):
     for setting in one:
         np.testing.assert_allclose(two[setting], one[setting], rtol=1e-9, atol=1e-12, err_msg=setting)
     assert one["forward cached"] != one["sum cached"]
+
+
+def test_old_versions_lose_gradients_of_the_cache_under_several_processes(make_retriever, monkeypatch):
+    import sentence_transformers
+
+    monkeypatch.setattr("hf_cocondenser.finetuning.loss.get_world_size", lambda: 2)
+    MaskedContrastiveLoss(make_retriever())
+    monkeypatch.setattr(sentence_transformers, "__version__", "6.1.0")
+    MaskedContrastiveLoss(make_retriever(), gradient_cache=False)
+    with pytest.raises(InputError, match=r"6\.1\.0 loses gradients .* install 6\.2 or newer"):
+        MaskedContrastiveLoss(make_retriever())

@@ -7,14 +7,16 @@ import pytest
 import torch
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.config import MiningConfig
 from hf_cocondenser.finetuning.loss import contains, split_labels
+from hf_cocondenser.finetuning.negatives.mining import bm25_pool
 from hf_cocondenser.finetuning.tokens import TokenStore
 from hf_cocondenser.finetuning.training_set import (
     EpochSampler,
     TrainingCollator,
     TrainingSet,
-    relevant_documents,
 )
+from hf_cocondenser.retrieval.collections.collection import RetrievalData
 
 CORPUS = {f"d{i}": f"w{i} w{i + 1} w{i + 2}" for i in range(40)} | {"copy": "W1  w2 w3"}
 QUERIES = {"a": "w1", "b": "w2 w3", "c": "w4"}
@@ -74,8 +76,25 @@ def test_equal_texts_share_a_key_and_queries_without_relevant_documents_are_left
         TrainingSet(QUERIES, CORPUS, {})
 
 
-def test_relevant_documents_need_a_grade_above_zero():
-    assert relevant_documents({"q": {"a": 2, "b": 0, "c": 1}, "r": {"a": 0}}) == {"q": ["a", "c"]}
+def test_relevant_documents_are_judged_above_zero_and_in_the_corpus():
+    data = RetrievalData.from_dicts(
+        {"a": "x", "b": "y", "c": "z"},
+        {"q": "who?", "r": "what?", "s": "where?"},
+        {"q": {"a": 2, "b": 0, "c": 1, "elsewhere": 1}, "r": {"a": 0}, "s": {"elsewhere": 1}},
+    )
+    assert data.relevant() == {"q": ["a", "c"]}
+
+
+def test_queries_of_equal_words_share_their_relevant_documents():
+    """Otherwise the one's positive is mined as the other's hard negative."""
+    corpus = {"a": "library hours sunday ten", "b": "library hours sunday closed", "c": "pool hours", "d": "trains"}
+    queries = {"q1": "library hours sunday", "q2": "Library  hours Sunday", "q3": "pool"}
+    data = RetrievalData.from_dicts(corpus, queries, {"q1": {"a"}, "q2": {"b"}, "q3": {"c"}})
+    assert data.relevant() == {"q1": ["a", "b"], "q2": ["b", "a"], "q3": ["c"]}
+    pool, _ = bm25_pool(data, MiningConfig(), 0)
+    assert not {"a", "b"} & {*pool["q1"], *pool["q2"]}
+    training_set = TrainingSet(data.queries, data.corpus, data.relevant(), [pool], 1, 0)
+    assert {training_set.passages[key] for key in training_set.relevant[0]} == {corpus["a"], corpus["b"]}
 
 
 @pytest.mark.parametrize("prompts", [None, {"query": "w9 w9", "document": "w8"}])

@@ -302,3 +302,35 @@ def test_checkpoints_that_are_not_there(name, checkpoint, tmp_path, capsys):
     assert main(["export", name, "--output-dir", str(tmp_path / "retriever")]) == 2
     assert name in capsys.readouterr().err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_condenser_of_a_published_repository_loads_without_the_package(checkpoint, tmp_path):
+    """transformers looks for the code at the repository's root, whatever the `subfolder`."""
+    folder = save_retriever(checkpoint, tmp_path / "retriever", with_condenser=True)
+    code = f"""
+from transformers import AutoModel, AutoModelForPreTraining
+for auto in (AutoModel, AutoModelForPreTraining):
+    model, info = auto.from_pretrained({str(folder)!r}, subfolder="condenser", trust_remote_code=True, output_loading_info=True)
+    assert not info["missing_keys"], info
+print(type(model).__name__, type(AutoModel.from_pretrained({str(folder)!r})).__name__)
+"""
+    assert run_without_package(code, tmp_path).split() == ["CondenserForPreTraining", "BertModel"]
+
+
+def test_a_tokenizer_of_a_sentencepiece_file_alone_is_exported(tmp_path):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    from transformers import AutoTokenizer
+
+    (tmp_path / "text").write_text("\n".join(TEXTS))
+    prefix = str(tmp_path / "sentencepiece.bpe")
+    arguments = {"input": str(tmp_path / "text"), "model_prefix": prefix, "vocab_size": 45, "character_coverage": 1.0}
+    sentencepiece.SentencePieceTrainer.train(**arguments, minloglevel=2)
+    folder = tmp_path / "checkpoint"
+    make_model("xlm-roberta").save_pretrained(folder)
+    shutil.copyfile(f"{prefix}.model", folder / "sentencepiece.bpe.model")
+    settings = {"tokenizer_class": "XLMRobertaTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    exported = save_retriever(folder, tmp_path / "retriever")
+    assert AutoTokenizer.from_pretrained(exported).tokenize(TEXTS[0]) == AutoTokenizer.from_pretrained(
+        folder
+    ).tokenize(TEXTS[0])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
 import sys
+import unicodedata
+from pathlib import Path
 
 import pytest
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.bm25 import BM25Index, cjk_bigrams, guess_language
+from hf_cocondenser.retrieval.bm25 import BM25Index, guess_language
 
 CORPUS = {
     "a": "the cats were sleeping",
@@ -90,12 +94,57 @@ def test_compiled_search_is_the_same(monkeypatch):
         assert compiled[query] == pytest.approx(hits)
 
 
-def test_cjk_bigrams():
-    assert cjk_bigrams("范廷颂是abc主教2009年") == ["范廷", "廷颂", "颂是", "abc", "主教", "2009", "年"]
-    assert cjk_bigrams("東京タワー") == ["東京", "京タ", "タワ", "ワー"]
-    assert cjk_bigrams("。，") == []
+def test_the_language_is_guessed_from_the_letters():
     assert guess_language(["北京是中国的首都"]) == "cjk"
     assert guess_language(["Peking (北京) is the capital"]) == "english"
+
+
+@pytest.mark.parametrize(
+    ("language", "documents", "query", "found"),
+    [
+        ("hindi", ["किताब मेज पर रखी है", "कुत्ता बगीचे में सो रहा है"], "किताब", "d0"),
+        ("tamil", ["பூனை மேசையில் தூங்குகிறது", "நாய் தோட்டத்தில் ஓடுகிறது"], "பூனை", "d0"),
+        ("none", ["বিড়াল ঘুমায়", "কুকুর দৌড়ায়"], "কুকুর", "d1"),
+        ("nepali", ["किताब टेबुलमा छ", "कुकुर बगैंचामा छ"], "किताब", "d0"),
+        ("german", [unicodedata.normalize("NFD", "Der Käse schmeckt"), "Das Brot ist trocken"], "Käse", "d0"),
+        ("arabic", ["كِتَابٌ جَدِيدٌ", "قطة تنام"], "كتاب جديد", "d0"),
+        ("auto", ["שָׁלוֹם עוֹלָם", "לחם"], "שלום", "d0"),
+        ("auto", ["แมวนอนหลับ", "สุนัขวิ่ง"], "สุนัข", "d1"),
+    ],
+)
+def test_words_with_marks_are_found(language, documents, query, found):
+    index = BM25Index.build({f"d{i}": text for i, text in enumerate(documents)}, language=language)
+    assert list(index.search({"q": query}, 5)["q"]) == [found]
+
+
+JAX = """
+from pathlib import Path
+def top_k(scores, k):
+    raise SystemExit("JAX was started")
+"""
+ORDERS = {
+    "jax is imported later": "from hf_cocondenser.retrieval.bm25 import BM25Index; import jax.lax",
+    "jax is imported first": "import jax.lax; from hf_cocondenser.retrieval.bm25 import BM25Index",
+    "jax is there and nobody imports it": "from hf_cocondenser import retrieval; BM25Index = retrieval.BM25Index",
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_jax_is_not_started(order, tmp_path):
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").write_text("")
+    (tmp_path / "jax" / "lax.py").write_text(JAX)
+    then = "; import sys; before = 'jax' in sys.modules"
+    search = "; assert BM25Index.build({'a': 'whales sing'}).search({'q': 'whales'})['q'].keys() == {'a'}"
+    after = "; assert ('jax' in sys.modules) == before == %r" % ("import jax" in ORDERS[order])
+    path = os.pathsep.join([str(tmp_path), *sys.path, str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-c", ORDERS[order] + then + search + after],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_chinese_is_found_and_named():

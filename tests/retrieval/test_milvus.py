@@ -147,3 +147,18 @@ def test_parquet_from_the_command_line(retriever, beir_folder, tmp_path):
     expected = encode_texts(model, [f"{row['title']} {row['text']}".strip() for row in data])
     np.testing.assert_allclose(np.asarray(data["embeddings"][:], dtype=np.float32), expected, atol=1e-6)
     assert main(["search", str(retriever), "--corpus", str(beir_folder), "--parquet-dir", str(target)]) == 2
+
+
+def test_what_milvus_refuses_is_one_sentence(uri, vectors):
+    index = MilvusIndex(uri, retriever="r", corpus="c", dimension=16, cosine=False, kind="FLAT")
+    with pytest.raises(InputError, match="more than the 4096 bytes that Milvus takes"):
+        index.fill(["a", "b" * 4097], vectors[:2])
+    index.fill(["a", "b"], vectors[:2])
+
+    def refuse(*args, **kwargs):
+        raise index._failure(message="out of range")
+
+    index._client.search = refuse
+    with pytest.raises(InputError, match=r"Milvus cannot search for 3 hits with 'nprobe=0': .*out of range"):
+        index.search(vectors[:2], 3, parameters="nprobe=0")
+    index.close()

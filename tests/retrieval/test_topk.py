@@ -164,3 +164,25 @@ def test_damaged_index(clustered, tmp_path):
     faiss.write_index(faiss.IndexFlatIP(3), str(path))
     with pytest.raises(InputError, match="does not fit its manifest"):
         FaissIndex.load(tmp_path / "i")
+
+
+@pytest.mark.parametrize(
+    "factory, parameters", [("IVF4,Flat", "nprobe=0"), ("IVF4,Flat", "nprobe=-3"), ("HNSW4", "nprobe=1")]
+)
+def test_parameters_out_of_range(clustered, factory, parameters):
+    queries, documents = clustered
+    with pytest.raises(InputError, match=f"parameters '{parameters}' .FAISS says"):
+        FaissIndex.build(documents, factory).search(queries, 3, parameters=parameters)
+
+
+def test_an_index_that_numbers_its_vectors(clustered):
+    with pytest.raises(InputError, match="'IDMap,Flat' takes no vectors"):
+        FaissIndex.build(clustered[1], "IDMap,Flat")
+
+
+def test_cells_of_dot_products_are_warned_of(clustered, caplog):
+    scales = np.linspace(0.5, 2, len(clustered[1]), dtype=np.float32)[:, None]
+    FaissIndex.build(clustered[1] * scales, "IVF4,Flat", cosine=True)
+    assert not caplog.text
+    FaissIndex.build(clustered[1] * scales, "IVF4,Flat")
+    assert "misses more of the best dot products" in caplog.text

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hf_cocondenser.finetuning.training_set import Pool, same_text
+from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.retrieval.runs import Run
+from hf_cocondenser.retrieval.words import same_text
 
 if TYPE_CHECKING:
     from hf_cocondenser.finetuning.negatives.pools import PairScorer

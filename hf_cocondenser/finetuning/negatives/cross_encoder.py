@@ -13,8 +13,9 @@ import torch
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.negatives.pools import PairScorer
-from hf_cocondenser.finetuning.training_set import Pool, same_text
+from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.retrieval.runs import Run, ranked
+from hf_cocondenser.retrieval.words import same_text
 from hf_cocondenser.utils.loading import load_whole
 from hf_cocondenser.utils.progress import on_terminal
 

@@ -11,7 +11,7 @@ import numpy as np
 from hf_cocondenser.finetuning.config import MiningConfig
 from hf_cocondenser.finetuning.negatives.audit import audit_pool
 from hf_cocondenser.finetuning.negatives.pools import PairScorer, choose_negatives
-from hf_cocondenser.finetuning.training_set import Pool, relevant_documents
+from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.dense import DenseSearcher
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 def bm25_pool(data: RetrievalData, config: MiningConfig, seed: int) -> tuple[Pool, dict[str, Any]]:
     """BM25 negatives of every query with a relevant document, and a report."""
-    relevant = relevant_documents(data.qrels)
+    relevant = data.relevant()
     queries = {query: data.queries[query] for query in relevant}
     index = BM25Index.build(data.corpus, show_progress=len(data.corpus) > 50_000)
     run = index.search(queries, config.bm25_depth, show_progress=len(queries) > 5_000)
@@ -49,7 +49,7 @@ def mined_pool(
         seed: of the sample.
         cross_encoder: judges the candidates (RocketQA's denoising).
     """
-    relevant = relevant_documents(data.qrels)
+    relevant = data.relevant()
     queries = {query: data.queries[query] for query in relevant}
     run = searcher.search(queries, config.mine_depth)
     positives = scores_of(searcher, queries, relevant)
@@ -76,7 +76,7 @@ def judge_pool(
     searcher: DenseSearcher, data: RetrievalData, config: MiningConfig, seed: int
 ) -> tuple[Pool, dict[str, int]]:
     """A cross-encoder's training negatives: drawn at random from a retriever's first documents, and counts."""
-    relevant = relevant_documents(data.qrels)
+    relevant = data.relevant()
     queries = {query: data.queries[query] for query in relevant}
     return choose_negatives(
         searcher.search(queries, config.cross_encoder_depth),

@@ -13,8 +13,9 @@ import numpy as np
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import MiningConfig
-from hf_cocondenser.finetuning.training_set import Pool, same_text
+from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.retrieval.runs import Run, ranked
+from hf_cocondenser.retrieval.words import same_text
 from hf_cocondenser.utils.files import write_text
 
 PairScorer = Callable[[Sequence[tuple[str, str]]], np.ndarray]

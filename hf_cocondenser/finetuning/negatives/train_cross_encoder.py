@@ -12,7 +12,7 @@ import torch
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.negatives.cross_encoder_config import JudgeConfig
-from hf_cocondenser.finetuning.training_set import Pool, relevant_documents
+from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.retrieval.retriever import transformers_of
@@ -129,7 +129,7 @@ def judge_examples(data: RetrievalData, pool: Pool, seed: int) -> tuple[list[Exa
     Raises:
         InputError: there are fewer than two queries with positives and negatives.
     """
-    relevant = relevant_documents(data.qrels)
+    relevant = data.relevant()
     queries = [query for query in relevant if pool.get(query)]
     if len(queries) < 2:
         raise InputError(

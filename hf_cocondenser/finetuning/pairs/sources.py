@@ -14,7 +14,6 @@ from datasets import IterableDataset
 
 from hf_cocondenser.data.sources import describe_failure, find_files, open_source
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.retrieval.collections.beir import is_beir_folder
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 
@@ -101,7 +100,7 @@ def open_pairs(
         data = load_retrieval_data(folder, "train")
         pairs = [
             (data.queries[query], data.corpus[document])
-            for query, documents in relevant_documents(data.qrels).items()
+            for query, documents in data.relevant().items()
             for document in documents
         ]
         return PairSource(name, weight, len(pairs), lambda seed, epoch: _drawn(pairs, seed, epoch))

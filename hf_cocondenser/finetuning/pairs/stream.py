@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import IterableDataset
 
 from hf_cocondenser.finetuning.pairs.sources import Pair
-from hf_cocondenser.finetuning.training_set import same_text
 from hf_cocondenser.retrieval.retriever import Kind, prompt_of
+from hf_cocondenser.retrieval.words import same_text
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -10,8 +10,8 @@ from typing import Any
 
 from hf_cocondenser.data.text import HAN_OR_KANA, first_sentence
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.training_set import same_text
 from hf_cocondenser.retrieval.collections.collection import Document, Query, RetrievalData, assemble
+from hf_cocondenser.retrieval.words import same_text
 
 logger = logging.getLogger(__name__)
 

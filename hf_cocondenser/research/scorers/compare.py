@@ -19,7 +19,7 @@ from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.negatives.pools import read_pool
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.rounds import BM25, NEGATIVES, bm25_step
-from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.research.scorers.baseline import bm25_search
 from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE, load_scorer
 from hf_cocondenser.research.scorers.config import ScorersConfig
@@ -79,7 +79,7 @@ def compare_scorers(
     test = _test_queries(load_retrieval_data(data, split or "auto"), config)
     require_run_ids(test.queries, test.corpus)
     train = load_retrieval_data(data, "train")
-    if not relevant_documents(train.qrels):
+    if not train.relevant():
         raise InputError(f"No training query of '{train.name}' has a document judged above 0.")
     train = sample_queries(train, config.train_share, config.seed)
     candidates = None if config.candidates == "bm25" else _candidates(config.candidates, test)
@@ -151,7 +151,7 @@ class _Comparison:
             training_set = TrainingSet(
                 self.train.queries,
                 self.train.corpus,
-                relevant_documents(self.train.qrels),
+                self.train.relevant(),
                 [read_pool(self.negatives / NEGATIVES)],
                 training.negatives_per_query,
                 training.seed,

@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 
-from hf_cocondenser.evaluation.report import write_report
-from hf_cocondenser.evaluation.systems import Evaluation, evaluate_systems
+from hf_cocondenser.evaluation.evaluation import Evaluation, Kind
+from hf_cocondenser.evaluation.report import write_evaluation
+from hf_cocondenser.evaluation.systems import evaluate_systems
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.runs import Run
 from hf_cocondenser.utils.distributed import training_device
-from hf_cocondenser.utils.files import output_folder, write_json, write_text
+from hf_cocondenser.utils.files import write_json, write_text
+from hf_cocondenser.utils.tables import markdown_table, with_interval
 
 MEASURES = ("nDCG@10", "Recall@100")
 
@@ -41,11 +43,16 @@ def write_comparison(folder: Path, data: RetrievalData, rows: Sequence[Row], set
 
     The first row is what the report compares the others with.
     """
+    kinds: dict[str, Kind] = {row.title: "bm25" if row is rows[0] else "retriever" for row in rows}
     evaluation = evaluate_systems(
-        [data], {data.name: {row.title: row.run for row in rows}}, baseline=rows[0].title, measures=MEASURES
+        [data],
+        {data.name: {row.title: row.run for row in rows}},
+        baseline=rows[0].title,
+        measures=MEASURES,
+        kinds=kinds,
+        settings=settings,
     )
-    with output_folder(folder / "report", overwrite=True) as report:
-        write_report(report, evaluation, settings=settings)
+    write_evaluation(evaluation, folder / "report", overwrite=True)
     text = f"{_head(data)}\n\n{_table(rows, evaluation, data.name)}\n\n{_explanation(rows)}\n"
     results = evaluation.results[data.name]
     write_json(
@@ -84,13 +91,9 @@ def _table(rows: Sequence[Row], evaluation: Evaluation, data: str) -> str:
     table = [["System", "ranks", *MEASURES, "ms per query", "bytes per document"]]
     for row in rows:
         result = evaluation.results[data][row.title]
-        figures = [
-            f"{result.means[m]:.4f} [{result.intervals[m][0]:.3f}, {result.intervals[m][1]:.3f}]" for m in MEASURES
-        ]
+        figures = [with_interval(result.means[m], result.intervals[m]) for m in MEASURES]
         table.append([row.name, row.ranked, *figures, f"{row.milliseconds:.1f}", f"{row.size:,.0f}"])
-    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in table]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+    return markdown_table(table)
 
 
 def machine() -> str:

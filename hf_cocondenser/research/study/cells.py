@@ -13,7 +13,7 @@ from typing import Any
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.lengths import words_of, words_of_hits
-from hf_cocondenser.evaluation.systems import depth_needed, measure_run, require_distinct_names
+from hf_cocondenser.evaluation.systems import depth_needed, measure_run, require_distinct
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig, settings
 from hf_cocondenser.finetuning.dev import sample_dev
 from hf_cocondenser.finetuning.finetune import dev_split, finetune
@@ -79,7 +79,7 @@ class StudyCells:
             loaded = load_retrieval_data(source, "auto")
             queries = config.eval_queries or len(loaded.queries)
             loaded = sample_dev(loaded, queries, config.eval_documents, seed=finetuning.seed)
-            require_distinct_names([*self.evaluation.values(), loaded])
+            require_distinct("data sets", [*self.evaluation, loaded.name])
             self.evaluation[loaded.name] = loaded
             if Path(source).resolve() == Path(data).resolve():
                 self.in_domain = loaded.name
@@ -201,5 +201,5 @@ class StudyCells:
 
 def corpus_words(data: RetrievalData) -> dict[str, Sequence[float]]:
     """Words of all documents, and of the relevant ones as often as they are relevant."""
-    relevant = [d for judged in data.qrels.values() for d, relevance in judged.items() if relevance > 0]
+    relevant = [document for documents in data.relevant().values() for document in documents]
     return {"corpus": words_of(data, data.corpus), "relevant": words_of(data, relevant)}

@@ -8,7 +8,7 @@ from typing import Literal
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.measures import check_measures
-from hf_cocondenser.evaluation.report import file_name
+from hf_cocondenser.utils.files import file_name
 
 Variant = Literal["GTR", "GTR-FT", "GTR-PT"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hf_cocondenser.evaluation.report import Table
 from hf_cocondenser.research.study.cells import Values
 from hf_cocondenser.research.study.plan import Cell
 from hf_cocondenser.research.study.statistics import Estimate, estimate
+from hf_cocondenser.utils.tables import Table
 
 BM25 = "BM25"
 

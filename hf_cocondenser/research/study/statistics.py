@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_RESAMPLES = 10_000
-_AT_ONCE = 500
+from hf_cocondenser.evaluation.significance import bootstrap_intervals
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,6 @@ def estimate(data_sets: Sequence[Sequence[float] | np.ndarray], seed: int = 0) -
         data_sets: values query by query; of differences between two systems on the same queries, for a paired interval.
         seed: of the bootstrap.
     """
-    rng = np.random.default_rng(seed)
-    drawn = np.zeros(_RESAMPLES)
-    means = []
-    for data_set in data_sets:
-        values = np.asarray(data_set, dtype=np.float64)
-        means.append(values.mean())
-        for start in range(0, _RESAMPLES, _AT_ONCE):
-            rows = rng.integers(0, len(values), (min(_AT_ONCE, _RESAMPLES - start), len(values)), dtype=np.int32)
-            drawn[start : start + len(rows)] += values[rows].mean(axis=1) / len(data_sets)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Estimate(float(np.mean(means)), float(low), float(high))
+    samples = [np.asarray(data_set, dtype=np.float64) for data_set in data_sets]
+    low, high = bootstrap_intervals(*samples, seed=seed)
+    return Estimate(float(np.mean([sample.mean() for sample in samples])), float(low), float(high))

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from hf_cocondenser.evaluation.figures import COLOURS, new_figure, save_figure
-from hf_cocondenser.evaluation.report import markdown_table
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
 from hf_cocondenser.finetuning.recipes import gtr_config
 from hf_cocondenser.research.study.cells import StudyCells, corpus_words
@@ -17,6 +16,7 @@ from hf_cocondenser.research.study.plan import StudyConfig, plan_cells
 from hf_cocondenser.research.study.questions import Answer, Measured, answers
 from hf_cocondenser.utils.distributed import alone_in_its_folder, processes
 from hf_cocondenser.utils.files import require_new_folder, write_text
+from hf_cocondenser.utils.tables import markdown_table
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from hf_cocondenser.data.reading import documents, queries
 from hf_cocondenser.data.reading.columns import Columns
 from hf_cocondenser.data.reading.queries import Query
-from hf_cocondenser.data.reading.text_files import open_text
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collections.collection import Document
+from hf_cocondenser.retrieval.collections.judgements import Judgement, read_qrels
 
 
 def is_beir_folder(folder: Path) -> bool:
@@ -55,42 +55,25 @@ def read_queries(folder: Path, columns: Columns | None = None) -> Iterator[Query
     yield from queries.read_queries(queries_file(folder), columns, require_ids=True)
 
 
-def read_judgements(folder: Path, split: str) -> Iterator[tuple[str, str, int]]:
-    """(query id, document id, relevance) of qrels/SPLIT.tsv; LF and CRLF line ends, with or without a header.
+def read_judgements(folder: Path, split: str) -> Iterator[Judgement]:
+    """(query id, document id, relevance) of qrels/SPLIT, as a .tsv or another file that `read_qrels` takes.
 
     Raises:
-        InputError: there is no such split (the sentence names those there are), or a line is not three columns.
+        InputError: there is no such split (the sentence names those there are), or a line is no judgement.
     """
-    path = folder / "qrels" / f"{split}.tsv"
-    if not path.is_file():
-        splits = sorted(file.stem for file in (folder / "qrels").glob("*.tsv"))
-        there = f"there are {', '.join(splits)}" if splits else "the folder has no qrels/*.tsv"
+    files = [file for file in sorted((folder / "qrels").glob("[!.]*")) if file.is_file()]
+    found = [file for file in files if split_name(file) == split]
+    if len(found) > 1:
+        raise InputError(f"'{folder}' has several qrels for '{split}': {', '.join(file.name for file in found)}.")
+    if not found:
+        there = f"there are {', '.join(map(split_name, files))}" if files else "the folder has no qrels/SPLIT.tsv"
         raise InputError(f"'{folder}' has no judgements for the split '{split}'; {there}.")
-    yield from read_qrels_file(path)
+    yield from read_qrels(found[0])
 
 
-def read_qrels_file(path: Path) -> Iterator[tuple[str, str, int]]:
-    """(query id, document id, relevance) of a file with three columns (BEIR) or TREC's four.
-
-    Raises:
-        InputError: a line has other columns, or its relevance is not a whole number.
-    """
-    with open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            fields = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
-            if len(fields) == 4:
-                del fields[1]
-            try:
-                query, document, relevance = fields
-                yield query.strip(), document.strip(), int(relevance)
-            except ValueError:
-                if number == 1 and len(fields) == 3 and not fields[2].strip().lstrip("-").isdigit():
-                    continue  # the header
-                raise InputError(
-                    f"Line {number} of '{path}' is not 'query-id<TAB>corpus-id<TAB>score' with a whole-number score."
-                ) from None
+def split_name(file: Path) -> str:
+    """A file's name without its suffix, of .tsv.gz without both."""
+    return Path(file.name.removesuffix(".gz")).stem
 
 
 def _find(folder: Path, name: str) -> Path:

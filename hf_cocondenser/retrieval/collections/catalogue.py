@@ -7,11 +7,10 @@ from typing import Any
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collections.collection import Document, Query
+from hf_cocondenser.retrieval.collections.judgements import Judgement
+from hf_cocondenser.utils.loading import one_line
 
 PREFIX = "ir_datasets:"
-
-_TEXT_FIELDS = ("text", "body", "abstract", "paragraph", "contents")
-_QUERY_FIELDS = ("text", "title", "query")
 
 
 class CatalogueDataset:
@@ -36,43 +35,55 @@ class CatalogueDataset:
         self.identifier = identifier
 
     def documents(self) -> Iterator[Document]:
-        """The corpus; a document without a field known to be its text gives the catalogue's default text.
+        """The corpus, each document's text as the catalogue gives it.
 
         Raises:
-            InputError: the data set has no documents, or none with text.
+            InputError: the data set has no documents, no text of them, or they cannot be had.
         """
-        self._require("docs")
-        for document in self._dataset.docs_iter():
-            fields = document._asdict()
-            text = next((fields[name] for name in _TEXT_FIELDS if fields.get(name)), None)
-            if text is None and not fields.get("title"):
-                text = document.default_text() if hasattr(document, "default_text") else ""
-            yield Document(document.doc_id, str(fields.get("title") or ""), str(text or ""))
+        for document in self._rows("docs"):
+            text, title = self._text(document), getattr(document, "title", None)
+            if isinstance(title, str) and text.startswith(title):
+                yield Document(str(document.doc_id), title, text[len(title) :].lstrip())
+            else:
+                yield Document(str(document.doc_id), "", text)
 
     def queries(self) -> Iterator[Query]:
-        """All queries; of a TREC topic, its title.
+        """All queries, each one's text as the catalogue gives it (of a TREC topic, its title).
 
         Raises:
-            InputError: the data set has no queries.
+            InputError: the data set has no queries, no text of them, or they cannot be had.
         """
-        self._require("queries")
-        for query in self._dataset.queries_iter():
-            fields: dict[str, Any] = query._asdict()
-            text = next((fields[name] for name in _QUERY_FIELDS if fields.get(name)), "")
-            yield Query(query.query_id, str(text))
+        for query in self._rows("queries"):
+            yield Query(str(query.query_id), self._text(query))
 
-    def judgements(self) -> Iterator[tuple[str, str, int]]:
+    def judgements(self) -> Iterator[Judgement]:
         """(query id, document id, relevance).
 
         Raises:
-            InputError: the data set has no judgements.
+            InputError: the data set has no judgements, or they cannot be had.
         """
-        self._require("qrels")
-        for judgement in self._dataset.qrels_iter():
-            yield judgement.query_id, judgement.doc_id, int(judgement.relevance)
+        for judgement in self._rows("qrels"):
+            yield str(judgement.query_id), str(judgement.doc_id), judgement.relevance
 
-    def _require(self, what: str) -> None:
+    def _rows(self, what: str) -> Iterator[Any]:
         if not getattr(self._dataset, f"has_{what}")():
             raise InputError(
                 f"The ir_datasets entry '{self.identifier}' has no {what}; name one of its splits, if any."
             )
+        try:
+            yield from getattr(self._dataset, f"{what}_iter")()
+        except InputError:
+            raise
+        except Exception as error:  # of downloads, archives and parsers
+            raise InputError(f"The {what} of '{PREFIX}{self.identifier}' cannot be read: {one_line(error)}") from None
+
+    def _text(self, record: Any) -> str:
+        if not hasattr(record, "default_text"):
+            raise InputError(
+                f"ir_datasets does not say which of {', '.join(record._fields)} is the text of the records of "
+                f"'{self.identifier}'; export them to a BEIR folder with the text of your choice."
+            )
+        text = record._replace(
+            **{name: "" for name, value in record._asdict().items() if value is None}
+        ).default_text()
+        return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text or "")

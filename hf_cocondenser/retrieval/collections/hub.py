@@ -1,17 +1,18 @@
-"""BEIR-format data sets of the Hugging Face Hub (or a local folder laid out like one), through `datasets`."""
+"""BEIR-format data sets of the Hugging Face Hub, and local folders laid out like one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from hf_cocondenser.data.reading.documents import read_documents
+from hf_cocondenser.data.reading.queries import Query, read_queries
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.collections.collection import Document, Query
+from hf_cocondenser.retrieval.collections.collection import Document
+from hf_cocondenser.retrieval.collections.judgements import Judgement, read_qrels
 from hf_cocondenser.utils.loading import one_line, out_of_reach
-
-_QUERY_NAMES = ("query-id", "query_id")
-_DOCUMENT_NAMES = ("corpus-id", "corpus_id")
 
 
 @dataclass(frozen=True)
@@ -24,70 +25,65 @@ class HubDataset:
         """The corpus.
 
         Raises:
-            InputError: there is no such configuration, or it cannot be fetched.
+            InputError: there is no such configuration, it cannot be fetched, or a document has no id.
         """
-        for row in self._rows("corpus"):
-            yield Document(_identifier(row), str(row.get("title") or ""), str(row.get("text") or ""))
+        for part in self._parts("corpus"):
+            for document in read_documents(part, require_ids=True):
+                yield Document(document.id, document.title, document.text)
 
     def queries(self) -> Iterator[Query]:
         """All queries.
 
         Raises:
-            InputError: there is no such configuration, or it cannot be fetched.
+            InputError: there is no such configuration, it cannot be fetched, or a query has no id.
         """
-        for row in self._rows("queries"):
-            yield Query(_identifier(row), str(row.get("text") or ""))
+        for part in self._parts("queries"):
+            yield from read_queries(part, require_ids=True)
 
-    def judgements(self, split: str) -> Iterator[tuple[str, str, int]]:
+    def judgements(self, split: str) -> Iterator[Judgement]:
         """(query id, document id, relevance) of a split.
 
         Raises:
             InputError: there are no judgements for the split, or they are in other columns.
         """
-        for row in self._qrels(split):
-            query = next((row[name] for name in _QUERY_NAMES if name in row), None)
-            document = next((row[name] for name in _DOCUMENT_NAMES if name in row), None)
+        # BeIR/scifact has BeIR/scifact-qrels; mteb/scifact has them as its default configuration.
+        for name, configuration in ((f"{self.name}-qrels", None), (self.name, "qrels"), (self.name, "default")):
             try:
-                relevance = int(row["score"])
-            except (KeyError, TypeError, ValueError):
-                relevance = None
-            if query is None or document is None or relevance is None:
-                raise InputError(
-                    f"A judgement of the data set '{self.name}' is not query-id, corpus-id and a whole-number score: {row}"
-                )
-            yield str(query), str(document), relevance
+                parts = _parts(name, configuration, split)
+                break
+            except Exception as error:
+                reason = error
+        else:
+            raise self._unreadable(f"judgements of the split '{split}'", reason)
+        for part in parts:
+            yield from read_qrels(part)
 
-    def _rows(self, configuration: str) -> Iterable[dict[str, Any]]:
-        """All rows of a configuration, whatever its single split is called."""
-        from datasets import load_dataset
-
+    def _parts(self, configuration: str) -> list[Any]:
+        """All parts of a configuration, whatever its splits are called."""
         if reason := out_of_reach(self.name, "dataset"):
             raise InputError(f"The data set '{self.name}' cannot be loaded: {reason}.")
         try:
-            splits = load_dataset(self.name, configuration)
+            return _parts(self.name, configuration)
         except Exception as error:  # datasets raises whatever its readers and the network raise
             raise self._unreadable(configuration, error) from None
-        for rows in splits.values():
-            yield from rows
-
-    def _qrels(self, split: str) -> Iterable[dict[str, Any]]:
-        from datasets import load_dataset
-
-        # BeIR/scifact has BeIR/scifact-qrels; mteb/scifact has them as its default configuration.
-        reasons = []
-        for name, configuration in ((f"{self.name}-qrels", None), (self.name, "qrels"), (self.name, "default")):
-            try:
-                return load_dataset(name, configuration, split=split)
-            except Exception as error:
-                reasons.append(error)
-        raise self._unreadable(f"judgements of the split '{split}'", reasons[-1])
 
     def _unreadable(self, what: str, error: Exception) -> InputError:
         return InputError(f"The {what} of the data set '{self.name}' cannot be loaded: {one_line(error)}")
 
 
-def _identifier(row: dict[str, Any]) -> str:
-    identifier = next((row[name] for name in ("_id", "id") if row.get(name) is not None), None)
-    if identifier is None:
-        raise InputError(f"A row has no '_id', only {', '.join(row)}; a BEIR-format data set has ids.")
-    return str(identifier)
+def _parts(name: str, configuration: str | None, split: str | None = None) -> list[Any]:
+    """The data sets, or the files, of a configuration: of all its splits, or of one.
+
+    Files that are here are read by us. What `datasets` makes of them is cached under the folder's last name, so that one
+    folder's data would be taken for another's, and takes texts for dates.
+    """
+    from datasets import load_dataset, load_dataset_builder
+
+    if not Path(name).is_dir():
+        found = load_dataset(name, configuration)
+    else:
+        found = load_dataset_builder(name, configuration).config.data_files or {}
+    if split is not None and split not in found:
+        raise InputError(f"there is no split '{split}', only {', '.join(map(str, found))}")
+    parts = [found[split]] if split is not None else list(found.values())
+    return [Path(file) for files in parts for file in files] if Path(name).is_dir() else parts

@@ -3,22 +3,68 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collections import beir, dpr, msmarco
 from hf_cocondenser.retrieval.collections.catalogue import PREFIX, CatalogueDataset
 from hf_cocondenser.retrieval.collections.collection import Document, Query, RetrievalData, assemble
 from hf_cocondenser.retrieval.collections.hub import HubDataset
+from hf_cocondenser.retrieval.collections.judgements import Judgement, qrels_alone, read_qrels
 from hf_cocondenser.retrieval.collections.protocols import DEFAULT, deviations, find_protocol
 
 logger = logging.getLogger(__name__)
 
 _SPLITS = ("train", "dev", "validation", "test")  # parts of ir_datasets ids that name one
 
-Judgements = Iterable[tuple[str, str, int]]
-_Parts = tuple[Iterable[Document], Iterable[Query], Judgements | None]
+DataSource = str | Path | RetrievalData
+_Parts = tuple[Iterable[Document], Iterable[Query], Iterable[Judgement] | None]
+
+
+def load_data_sets(
+    data: DataSource | Sequence[DataSource], split: str | None, *, judgements_only: bool = False
+) -> list[RetrievalData]:
+    """Load one data set or several; those in memory stay as they are.
+
+    Args:
+        data: `RetrievalData`, or sources of `load_retrieval_data`.
+        split: see `load_retrieval_data`.
+        judgements_only: a file of judgements, or a folder with nothing but `qrels/`, is enough.
+
+    Raises:
+        InputError: there is none, or one cannot be loaded.
+    """
+    found = []
+    for source in one_or_many(data):
+        if isinstance(source, RetrievalData):
+            found.append(source)
+        elif judgements_only and (alone := _judgements_alone(Path(source), split)) is not None:
+            found.append(alone)
+        else:
+            found.append(load_retrieval_data(source, split))
+    if not found:
+        raise InputError("There is no data set; name at least one.")
+    return found
+
+
+def one_or_many(given: Any) -> list[Any]:
+    """A single string, path, data set or dict is one thing, not a sequence of its parts."""
+    return [given] if isinstance(given, str | Path | RetrievalData | Mapping) else list(given)
+
+
+def _judgements_alone(path: Path, split: str | None) -> RetrievalData | None:
+    """The judgements of a file, or of a folder that has no corpus beside them; None where it is something else."""
+    if path.is_file():
+        name, judgements, split = beir.split_name(path), read_qrels(path), None
+    elif (path / "qrels").is_dir() and not beir.is_beir_folder(path) and not (path / "README.md").is_file():
+        split = "test" if split in (None, "auto") else split
+        name, judgements = path.resolve().name, beir.read_judgements(path, split)
+    else:
+        return None
+    qrels = qrels_alone(name, judgements)
+    return RetrievalData(name, split, {}, dict.fromkeys(qrels, ""), qrels, protocol=find_protocol(str(path.resolve())))
 
 
 def load_retrieval_data(source: str | Path, split: str | None = "test", *, name: str | None = None) -> RetrievalData:
@@ -74,7 +120,7 @@ def _parts(source: str | Path, split: str | None) -> _Parts:
         return entry.documents(), entry.queries(), entry.judgements() if split is not None else ()
     folder = Path(source)
     if beir.is_beir_folder(folder):
-        judgements = beir.read_judgements(folder, split) if split is not None else ()
+        judgements: Iterable[Judgement] = beir.read_judgements(folder, split) if split is not None else ()
         return beir.read_documents(folder), beir.read_queries(folder), judgements
     if folder.is_dir() and msmarco.is_msmarco_folder(folder):
         queries = msmarco.read_queries(folder, split)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hf_cocondenser.data.reading.text_files import open_text
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.collections.beir import read_qrels_file
 from hf_cocondenser.retrieval.collections.collection import Document, Query
+from hf_cocondenser.retrieval.collections.judgements import Judgement, read_qrels
 
 
 def is_msmarco_folder(folder: Path) -> bool:
@@ -54,7 +54,7 @@ def read_queries(folder: Path, split: str | None) -> Iterator[Query]:
             yield Query(identifier, text)
 
 
-def read_judgements(folder: Path, split: str) -> Iterator[tuple[str, str, int]]:
+def read_judgements(folder: Path, split: str) -> Iterator[Judgement]:
     """(query id, document id, relevance) of a split.
 
     Raises:
@@ -63,7 +63,7 @@ def read_judgements(folder: Path, split: str) -> Iterator[tuple[str, str, int]]:
     path = _split_file(folder, "qrels", split)
     if path is None:
         raise InputError(f"'{folder}' has no qrels.{split}.tsv.")
-    yield from read_qrels_file(path)
+    yield from read_qrels(path)
 
 
 def _split_file(folder: Path, kind: str, split: str) -> Path | None:

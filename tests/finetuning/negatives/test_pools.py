@@ -12,7 +12,6 @@ from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
 from hf_cocondenser.finetuning.negatives.audit import audit_pool, overlap
 from hf_cocondenser.finetuning.negatives.mining import bm25_pool, mined_pool, scores_of
 from hf_cocondenser.finetuning.negatives.pools import choose_negatives, read_pool, simans_weights, write_pool
-from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.runs import ranked
@@ -117,7 +116,7 @@ def test_bm25_pool(beir_folder: Path):
 def test_mined_pool_uses_the_models_scores(beir_folder: Path, make_retriever, similarity: str):
     model = make_retriever(similarity)
     data = load_retrieval_data(beir_folder, "train")
-    relevant = relevant_documents(data.qrels)
+    relevant = data.relevant()
     searcher = DenseSearcher.build(model, data.corpus)
     positives = scores_of(searcher, data.queries, relevant)
     whole = searcher.search(data.queries, len(data.corpus))

@@ -19,7 +19,6 @@ from hf_cocondenser.finetuning.negatives.pools import choose_negatives, read_poo
 from hf_cocondenser.finetuning.negatives.train_cross_encoder import judge_examples, judge_report, train_judge
 from hf_cocondenser.finetuning.recipes import rocketqa_configs, rocketqa_settings
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
-from hf_cocondenser.finetuning.training_set import relevant_documents
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 
@@ -139,7 +138,7 @@ def test_what_denoising_leaves_is_filled_up_from_behind():
 def test_a_trained_judge_tells_what_it_was_taught(backbone_folder: Path, beir_folder: Path, tmp_path: Path):
     """Queries and passages that share words belong together, on queries it has not seen as well."""
     data = load_retrieval_data(beir_folder, "train")
-    relevant = relevant_documents(data.qrels)
+    relevant = data.relevant()
     others = {query: [f"d{(int(query[1:].split('-')[0]) + 7) % 24}-0"] for query in relevant}
     _, mining = rocketqa_configs(
         cross_encoder_epochs=12, cross_encoder_learning_rate=2e-3, cross_encoder_batch_size=16

@@ -15,7 +15,7 @@ from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.finetuning.config import FinetuneConfig
-from hf_cocondenser.finetuning.training_set import TrainingSet, relevant_documents
+from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.research.scorers.base import Scorer
 from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE, load_scorer
 from hf_cocondenser.research.scorers.compare import compare_scorers
@@ -62,7 +62,7 @@ def test_training_teaches(make_scorer: Callable[..., Scorer], beir_folder: Path,
     config = FinetuneConfig(
         max_steps=80, batch_size=16, learning_rate=2e-3, precision="float32", evaluations=0, rounds=1
     )
-    training_set = TrainingSet(queries, corpus, relevant_documents(data.qrels), [], 1, seed=1)
+    training_set = TrainingSet(queries, corpus, data.relevant(), [], 1, seed=1)
     result = train_scorer(make_scorer(kind), training_set, tmp_path, config)
     trained = load_scorer(tmp_path / "model")
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

@@ -29,7 +29,7 @@ def test_counts_of_an_awkward_folder(write_beir, tmp_path):
         line_end="\r\n",
     )
     data = load_retrieval_data(folder)
-    assert data.qrels == {"q1": {"d1": 1, "d3": 0}, "q2": {"d6": 1}, "q3": {"d2": 0}}
+    assert data.qrels == {"q1": {"d1": 1, "d3": 0}, "q2": {"nowhere": 1, "d6": 1}, "q3": {"d2": 0}}
     assert list(data.queries) == ["q1", "q2", "q3"]
     assert data.corpus["d1"] == "Whales Whales are large sea mammals that sing and dive."
     assert data.corpus["d2"].startswith("Dolphins")
@@ -39,9 +39,10 @@ def test_counts_of_an_awkward_folder(write_beir, tmp_path):
         "documents": 7,
         "empty_documents": 1,
         "duplicate_queries": 0,
-        "judgements": 4,
+        "judgements": 5,
         "judgements_of_unknown_queries": 1,
         "judgements_of_unknown_documents": 1,
+        "contradicting_judgements": 1,
         "repeated_judgements": 1,
         "zero_judgements": 2,
         "graded_judgements": 0,
@@ -80,8 +81,8 @@ def test_gzipped_and_numeric_ids(tmp_path):
     ("changes", "words"),
     [
         ({"qrels": [("nobody", "d1", 1), ("q1", "nothing", 1)]}, "None of the 2 'test' judgements"),
-        ({"qrels": []}, "judgements .* are empty"),
-        ({"qrels": [("q1", "d1", "high")]}, "Line 2"),
+        ({"qrels": []}, "qrels/test.tsv' is empty"),
+        ({"qrels": [("q1", "d1", "high")]}, "line 2: The relevance 'high'"),
         ({"corpus": []}, r"corpus\.jsonl' is empty"),
         ({"corpus": [("d1", ("", "one")), ("d1", ("", "other"))]}, r"corpus.jsonl' has the id 'd1' twice"),
         ({"corpus": [("d1", ("", "one")), ("d1", ("", "one"))]}, r"corpus.jsonl' has the id 'd1' twice"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,6 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.systems import measure_run
 from hf_cocondenser.retrieval.collections import dpr
 from hf_cocondenser.retrieval.collections.collection import Document, Query
-from hf_cocondenser.retrieval.collections.hub import HubDataset
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.collections.protocols import PROTOCOLS, find_protocol, qrels_hash
 
@@ -136,11 +136,38 @@ def test_a_field_too_long_for_its_reader_is_told(tmp_path):
         csv.field_size_limit(limit)
 
 
-def test_judgements_of_a_hub_data_set_in_other_columns(monkeypatch):
-    for row in ({"q": "1", "d": "2"}, {"query-id": "1", "corpus-id": "2", "score": "high"}):
-        monkeypatch.setattr(HubDataset, "_qrels", lambda self, split, row=row: [row])
-        with pytest.raises(InputError, match="is not query-id, corpus-id"):
-            list(HubDataset("x").judgements("test"))
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"q": "q1", "d": "d1"}, "has not the columns query-id, corpus-id and score; there are q, d"),
+        ({"query-id": "q1", "corpus-id": "d1", "score": "high"}, "line 1: The relevance 'high' is not a whole number"),
+        ({"query-id": "q1", "corpus-id": "d1", "score": 0.5}, "line 1: The relevance '0.5' is not a whole number"),
+    ],
+)
+def test_judgements_of_a_hub_data_set_that_are_none(tmp_path, row, words):
+    folder = write_hub_layout(tmp_path / "odd", "default")
+    jsonl(folder / "test.jsonl", row)
+    with pytest.raises(InputError, match=words):
+        load_retrieval_data(folder)
+
+
+def test_folders_of_one_name_in_hub_layout_are_not_taken_for_each_other(tmp_path):
+    """datasets caches them under the last part of their path, whatever the files hold."""
+    first, second = (write_hub_layout(tmp_path / kind / "data", "default") for kind in "ab")
+    jsonl(
+        second / "corpus.data.jsonl",
+        {"_id": "d1", "text": "the second"},
+        {"_id": "2021-05-03", "title": "2020-01-01", "text": "x"},
+    )
+    assert load_retrieval_data(first).corpus["d1"] == "Whales sing"
+    assert load_retrieval_data(second).corpus == {
+        "d1": "the second",
+        "2021-05-03": "2020-01-01 x",
+    }  # no dates inferred
+    stamp = (first / "corpus.data.jsonl").stat()
+    jsonl(first / "corpus.data.jsonl", {"_id": "d1", "title": "", "text": "edited"})
+    os.utime(first / "corpus.data.jsonl", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert load_retrieval_data(first).corpus == {"d1": "edited"}
 
 
 def test_ir_datasets(tmp_path):
