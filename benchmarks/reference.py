@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hf_cocondenser import CondenserForPreTraining
-from hf_cocondenser.backbones import early_and_late, mix
+from hf_cocondenser.backbones import mix
 from hf_cocondenser.pretraining.grad_cache import draw_seeds, seeded
 
 Batch = dict[str, Tensor]
@@ -19,12 +19,10 @@ Batch = dict[str, Tensor]
 
 def full_forward(model: CondenserForPreTraining, batch: Batch) -> tuple[Tensor, Tensor]:
     """CLS vectors and the summed MLM losses, through logits (spans, length, vocabulary) twice."""
-    early, late = early_and_late(
-        model.condenser.backbone,
-        model.config.skip_from,
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
+    output = model.condenser.backbone(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True
     )
+    early, late = output.hidden_states[model.config.skip_from], output.last_hidden_state
     head = model.head(inputs_embeds=mix(early, late), attention_mask=batch["attention_mask"]).last_hidden_state
     loss = torch.zeros((), device=late.device)
     for hidden in (head, late):

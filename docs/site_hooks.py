@@ -9,12 +9,15 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import griffe
+
 import hf_cocondenser
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.cli.usage import COMMANDS
 
 DOCS = Path(__file__).resolve().parent
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((\.\.?/[^)#]+)(#[^)]*)?\)")
+EXAMPLE = re.compile(r"^Examples?:\n((?:    .*(?:\n|\Z)|\n(?=    ))+)", re.MULTILINE)
 ROOMS = {
     "pretraining": "Pre-training",
     "data": "Documents, spans and batches",
@@ -24,6 +27,22 @@ ROOMS = {
     "hub": "Export and the Hub",
     "research": "Research",
 }
+
+
+class CodeExamples(griffe.Extension):
+    """Has a docstring's `Example:` shown as code, whether it is a doctest or not."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Call the section as griffe does, and mark its lines as input, by which it tells code."""
+        if obj.docstring is not None:
+            obj.docstring.value = EXAMPLE.sub(_as_doctest, obj.docstring.value)
+
+
+def _as_doctest(example: re.Match[str]) -> str:
+    lines = example[1].rstrip().splitlines()
+    if ">>>" not in example[1]:
+        lines = [f"    {'...' if line[4:].startswith((' ', ')')) else '>>>'} {line[4:]}".rstrip() for line in lines]
+    return "\n".join(["Examples:", *lines, ""])
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
 from transformers.activations import gelu
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_MAPPING,
+)
 
 from .errors import InputError
 
@@ -120,6 +125,13 @@ def is_decoder(config: PreTrainedConfig) -> bool:
     """Whether a token sees only those before it (GPT-2, LLaMA, ...), so that the last one alone has seen the text."""
     only_causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
     return bool(only_causal or getattr(config, "is_decoder", False))
+
+
+def pooler_option(config: PreTrainedConfig) -> dict[str, bool]:
+    """The argument that keeps a family's encoder from making a pooler, which no retriever here uses; may be none."""
+    encoder = MODEL_MAPPING[type(config)]
+    takes_it = "add_pooling_layer" in inspect.signature(encoder.__init__).parameters
+    return {"add_pooling_layer": False} if takes_it else {}
 
 
 def usable_positions(encoder: PreTrainedModel) -> int | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
-import warnings
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -19,21 +20,34 @@ ROOT = Path(__file__).parents[1]
 def torchrun(processes: int, arguments: Sequence[object], timeout: float = 120) -> None:
     """Run `torchrun --nproc-per-node PROCESSES ARGUMENTS` from the repository's root, one thread each, without GPUs.
 
-    Launching has hung once in some hundreds of runs, without a trace of where. So a launch that takes longer than
-    `timeout` seconds is ended with the stack of every thread in a warning, and begun again once; a second hang fails.
+    A launch whose processes could not meet (another program took the port in between) is begun again once. One that
+    takes longer than `timeout` seconds hangs: it is ended, and the stack of every thread is told.
 
     Raises:
-        AssertionError: the exit status is not 0, or it hung twice.
+        AssertionError: the exit status is not 0, or it hung.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command += [str(argument) for argument in arguments]
-    for _ in range(2):
+    status, output = _run(command, timeout)
+    if status and re.search(r"Rendezvous\w*Error|EADDRINUSE|[Aa]ddress already in use", output):
         status, output = _run(command, timeout)
-        if status is not None:
-            assert status == 0, output[-3000:]
-            return
-        warnings.warn(f"hung: {' '.join(command)}\n{output[-20000:]}", stacklevel=2)
-    raise AssertionError(f"hung twice: {' '.join(command)}\n{output[-20000:]}")
+    assert status is not None, f"hung: {' '.join(command)}\n{output[-20000:]}"
+    assert status == 0, output[-3000:]
+
+
+def kill_when(process: subprocess.Popen, ready: Callable[[], bool], timeout: float = 120) -> None:
+    """Kill a process, hard, once `ready` says so; it must be running until then, and die of nothing else.
+
+    Raises:
+        AssertionError: it ended by itself, or was not ready in time.
+    """
+    deadline = time.monotonic() + timeout
+    while not ready() and time.monotonic() < deadline:
+        assert process.poll() is None, f"it ended by itself with status {process.returncode}"
+        time.sleep(0.005)
+    in_time = ready()
+    process.kill()
+    assert process.wait() == -signal.SIGKILL and in_time
 
 
 def _run(command: list[str], timeout: float) -> tuple[int | None, str]:

@@ -16,7 +16,7 @@ from hf_cocondenser.retrieval.retriever import load_retriever
 from tests.families import FAMILIES
 from tests.pretraining.test_trainer import same, trainer_for, weights
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 
 ON_GPU = {"use_cpu": False, "max_grad_norm": 1.0, "max_steps": 6}
 

@@ -15,6 +15,8 @@ from hf_cocondenser import SpanOptions, load_documents, prepare_spans
 from hf_cocondenser.data.tokenizer import train_wordpiece
 from tests.launch import torchrun
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 

@@ -255,6 +255,7 @@ def test_gradient_checkpointing_gives_the_same_gradient(family):
         torch.testing.assert_close(parameter.grad, grads[name], rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_remote_code_loads_where_the_package_is_not_installed(tmp_path):
     """A process that cannot import hf_cocondenser loads all four Auto classes with trust_remote_code."""
     model = tiny()
@@ -286,3 +287,10 @@ def test_config_round_trip(tmp_path):
     again = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(again, CondenserConfig) and again.backbone_config.model_type == "roberta"
     assert (again.n_head_layers, again.skip_from, again.late_mlm, again.hidden_size) == (3, 1, False, 32)
+
+
+def test_attention_that_is_asked_for_reaches_a_condenser_on_a_plain_encoder(tmp_path):
+    AutoModelForMaskedLM.from_config(FAMILIES["bert"]).save_pretrained(tmp_path)
+    model = CondenserForPreTraining.from_backbone(tmp_path, attn_implementation="eager")
+    assert model.head.config._attn_implementation == "eager"
+    assert model.condenser.backbone.config._attn_implementation == "eager"

@@ -89,6 +89,7 @@ def test_it_is_refused_until_it_is_registered_and_then_pre_trains(tmp_path):
     assert torch.equal(AutoModel.from_pretrained(tmp_path / "condenser")(*inputs)[0][:, 0], model(*inputs).cls)
 
 
+@pytest.mark.slow
 def test_the_documented_lines_run():
     code = "\n".join(
         line.strip()[4:] if line.strip().startswith((">>> ", "... ")) else ""

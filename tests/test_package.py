@@ -8,6 +8,8 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 import hf_cocondenser
 
 ROOT = Path(hf_cocondenser.__file__).parent
@@ -40,6 +42,7 @@ def test_every_public_name_is_there():
         assert getattr(hf_cocondenser, name).__doc__
 
 
+@pytest.mark.slow
 def test_names_and_dotted_paths_are_found_by_a_fresh_process():
     """Without an import of their own, in any order; and a name that is not there is an AttributeError."""
     names = [module for module in map(_name, sorted(ROOT.rglob("*.py"))) if not module.endswith("__main__")]

@@ -93,6 +93,7 @@ def test_an_own_folder_of_that_name_goes_first(tmp_path: Path, monkeypatch: pyte
     assert checkpoint_path("bert-base-uncased") == "bert-base-uncased"
 
 
+@pytest.mark.slow
 def test_searching_by_its_name_needs_no_network(tmp_path: Path) -> None:
     documents = tmp_path / "documents.jsonl"
     documents.write_text("".join(json.dumps({"_id": str(i), "text": text}) + "\n" for i, text in enumerate(TEXTS)))

@@ -15,9 +15,10 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
+from hf_cocondenser.data.tokenizer import load_tokenizer
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.hub.records import PRETRAINING, pretraining_without_paths
-from hf_cocondenser.utils.checkpoint import load_pretraining_checkpoint, load_tokenizer
+from hf_cocondenser.utils.checkpoint import load_pretraining_checkpoint
 from hf_cocondenser.utils.files import output_folder, read_json, write_json
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.data.documents import load_documents
+from hf_cocondenser.data.reading.columns import DocumentColumns
 from hf_cocondenser.finetuning.adapt import AdaptConfig, adapt
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
 
@@ -16,16 +17,17 @@ class AdaptArguments:
 
     documents: str = field(metadata={"help": "JSON lines, Parquet, CSV, text, a folder of them, or a Hub data set"})
     output_dir: str = field(metadata={"help": "folder that becomes the retriever; its steps/ holds the way there"})
-    text_column: str | None = field(
-        default=None, metadata={"help": "column with the text; found by its name if usual"}
-    )
-    title_column: str | None = field(default=None, metadata={"help": "column with the title; 'title' if there is one"})
     passages_column: str | None = field(default=None, metadata={"help": "column with a list of passages, instead"})
     overwrite: bool = field(default=False, metadata={"help": "do steps again whose inputs changed"})
 
 
 def run(
-    model: str, arguments: AdaptArguments, config: AdaptConfig, finetuning: FinetuneConfig, mining: MiningConfig
+    model: str,
+    arguments: AdaptArguments,
+    columns: DocumentColumns,
+    config: AdaptConfig,
+    finetuning: FinetuneConfig,
+    mining: MiningConfig,
 ) -> None:
     """Adapt `model` to the documents.
 
@@ -34,8 +36,7 @@ def run(
     """
     documents = load_documents(
         arguments.documents,
-        text_column=arguments.text_column,
-        title_column=arguments.title_column,
+        **vars(columns),
         passages_column=arguments.passages_column,
     )
     name = arguments.documents.rstrip("/").rsplit("/", 1)[-1]

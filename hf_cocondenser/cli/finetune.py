@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hf_cocondenser.cli.command import Command
+from hf_cocondenser.data.reading.columns import Columns, DocumentColumns
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
 from hf_cocondenser.finetuning.recipes import recipe_settings
@@ -35,6 +36,7 @@ def run(
     config: FinetuneConfig,
     mining: MiningConfig,
     pairs: PairsConfig,
+    columns: DocumentColumns,
 ) -> None:
     """Fine-tune `checkpoint`.
 
@@ -46,7 +48,18 @@ def run(
 
     if arguments.data is None and pairs.stages != "pretrain":
         raise InputError("the following arguments are required: --data (or --stages pretrain, with --pairs).")
-    finetune(checkpoint, arguments.data, arguments.output_dir, config, mining, pairs, overwrite=arguments.overwrite)
+    finetune(
+        checkpoint,
+        arguments.data,
+        arguments.output_dir,
+        config,
+        mining,
+        pairs,
+        columns=Columns(
+            **vars(columns), query_column=pairs.query_column if arguments.data and not pairs.pairs else None
+        ),
+        overwrite=arguments.overwrite,
+    )
 
 
 COMMAND = Command(

@@ -10,11 +10,13 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 
 from safetensors import SafetensorError
 
 from hf_cocondenser.cli.usage import answer
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.utils.locks import restore_replaced
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         command = importlib.import_module(f"hf_cocondenser.cli.{name}").COMMAND
         _quieten_libraries()
+        for argument in rest:  # any of them may name a folder
+            with suppress(ValueError, OSError):
+                restore_replaced(argument)
         execute(name, command, rest)
     except (InputError, OSError) as error:  # a full disk, a missing right: the system's own sentence names the path
         logger.debug("Where it happened:", exc_info=True)  # with HF_COCONDENSER_LOG=DEBUG

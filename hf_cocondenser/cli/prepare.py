@@ -13,6 +13,7 @@ from hf_cocondenser.cli.command import Command
 from hf_cocondenser.data.cutting import SpanOptions, document_texts
 from hf_cocondenser.data.documents import load_documents
 from hf_cocondenser.data.prepare import prepare_spans
+from hf_cocondenser.data.reading.columns import DocumentColumns
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.utils.files import require_new_folder
@@ -22,13 +23,11 @@ def run(
     source: str,
     output_dir: str,
     options: SpanOptions,
+    columns: DocumentColumns,
     *,
     tokenizer: str | None = None,
     train_tokenizer: int | None = None,
-    text_column: str | None = None,
     passages_column: str | None = None,
-    title_column: str | None = None,
-    id_column: str | None = None,
     subset: str | None = None,
     split: str = "train",
     text_documents: Literal["line", "paragraph", "file"] | None = None,
@@ -43,10 +42,7 @@ def run(
         output_dir: folder to write
         tokenizer: Hub id or folder (a checkpoint, a tokenizer or a span folder)
         train_tokenizer: train an uncased WordPiece tokenizer of so many tokens on the documents instead
-        text_column: column with the text; found by its name if usual
         passages_column: column with a list of passages, instead
-        title_column: column with the title; 'title' if there is one
-        id_column: column with the id; found by its name if usual
         subset: configuration of a Hub data set
         split: split of a Hub data set
         text_documents: what a document is in plain text: a line, a paragraph (blank lines between) or a file; by default
@@ -62,10 +58,8 @@ def run(
     require_new_folder(output_dir, overwrite, reads=[source, tokenizer])
     documents = load_documents(
         source,
-        text_column=text_column,
-        title_column=title_column,
+        **vars(columns),
         passages_column=passages_column,
-        id_column=id_column,
         subset=subset,
         split=split,
         text_documents=text_documents,

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import uuid
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset, Features, IterableDataset, List, Value
-from datasets.exceptions import DatasetGenerationError
+from datasets import Dataset, Features, IterableDataset, List, Value, config
+from tqdm.auto import tqdm
 
-from hf_cocondenser.data.reading.columns import Columns
+from hf_cocondenser.data.reading.columns import DocumentColumns
 from hf_cocondenser.data.reading.documents import DocumentTables, read_documents
 from hf_cocondenser.data.reading.tables import Source
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.utils.loading import one_line
+from hf_cocondenser.utils.hashes import file_hash
 
 FEATURES = Features({"_id": Value("string"), "title": Value("string"), "passages": List(Value("string"))})
+_BATCH = 1024
 _VERSION = "2"  # of what is read from given bytes
 
 
@@ -59,25 +62,12 @@ def load_documents(
     """
     if text_column and passages_column:
         raise InputError("Name a text column or a passages column, not both.")
-    columns = Columns(passages_column or text_column, title_column, id_column)
-
+    columns = DocumentColumns(passages_column or text_column, title_column, id_column)
     read = read_documents(source, columns, subset=subset, split=split, text_documents=text_documents)
     if streaming or isinstance(source, IterableDataset):
         return IterableDataset.from_generator(_rows, gen_kwargs={"read": read})
-    try:
-        documents = Dataset.from_generator(
-            _rows, features=FEATURES, gen_kwargs={"read": read}, fingerprint=_fingerprint(read)
-        )
-    except DatasetGenerationError as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, InputError):
-            raise cause from None
-        raise InputError(f"The documents of '{source}' cannot be kept: {one_line(cause)}") from None
-    except OSError as error:
-        raise InputError(
-            f"The cache of data sets cannot be written to ({error}); set HF_HOME to another folder."
-        ) from None
-    _check_ids(source if isinstance(source, str | Path) else "the data set", documents)
+    documents = _kept(read)
+    _check_ids(read.name, documents)
     return documents
 
 
@@ -86,15 +76,37 @@ def _rows(read: DocumentTables) -> Iterator[dict[str, Any]]:
         yield {"_id": document.id, "title": document.title, "passages": document.passages}
 
 
+def _kept(read: DocumentTables) -> Dataset:
+    """The documents as an Arrow file in the cache of `datasets`, called by what was read."""
+    path = Path(config.HF_DATASETS_CACHE) / "hf_cocondenser" / f"{_fingerprint(read)}.arrow"
+    if not path.exists():
+        schema = FEATURES.arrow_schema
+        rows = iter(tqdm(read, "reading documents", unit=" documents", disable=None))
+        partial = path.with_suffix(f".partial-{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+                while batch := list(islice(rows, _BATCH)):
+                    columns = zip(
+                        *((document.id, document.title, document.passages) for document in batch), strict=True
+                    )
+                    arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
+                    writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+            partial.replace(path)
+        except OSError as error:
+            raise InputError(f"The documents cannot be kept ({error}); set HF_HOME to a folder with room.") from None
+        finally:
+            partial.unlink(missing_ok=True)
+    return Dataset.from_file(str(path))
+
+
 def _fingerprint(read: DocumentTables) -> str:
     """A name for what is read, by the content of the files; what is not a file is read again every time."""
     found = hashlib.blake2b(_VERSION.encode(), digest_size=16)
     for table, *columns in read.tables:
         if table.path is None:
             return uuid.uuid4().hex
-        with table.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "blake2b").hexdigest()
-        found.update(repr((table.name, table.unit, table.named, columns, digest)).encode())
+        found.update(repr((table.name, table.unit, table.named, columns, file_hash(table.path))).encode())
     return found.hexdigest()
 
 

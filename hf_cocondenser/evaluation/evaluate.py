@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_cocondenser.data.reading.columns import Columns
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.evaluation import Evaluation, Kind
 from hf_cocondenser.evaluation.measures import DEFAULT_MEASURES, check_measures
@@ -83,6 +84,7 @@ def evaluate_retriever(
     split: str | None = None,
     measures: str | Sequence[str] = DEFAULT_MEASURES,
     options: SearchOptions = SearchOptions(),
+    columns: Columns | None = None,
     cache_dir: str | Path | None = None,
     overwrite: bool = False,
 ) -> Evaluation | None:
@@ -98,6 +100,7 @@ def evaluate_retriever(
         split: judgements to use (default: each data set's own, mostly test).
         measures: nDCG@k, MRR@k, Recall@k, MAP, Success@k, P@k, Answer@k; the first is drawn.
         options: how to search.
+        columns: those of documents and queries that are named otherwise than usual.
         cache_dir: folder for embeddings: stopped encoding goes on there, processes share it.
         overwrite: replace the output folder.
 
@@ -127,7 +130,7 @@ def evaluate_retriever(
         model = load_retriever(model, device=local_device())
     similarity = choose_similarity(model, options.similarity, force=options.force)
     precision = resolve_precision(options.precision, model.device)
-    data_sets = load_data_sets(data, split or "auto")
+    data_sets = load_data_sets(data, split or "auto", columns=columns)
     for data_set in data_sets:
         require_measurable(data_set, measures)
         require_run_ids(data_set.queries, data_set.corpus)

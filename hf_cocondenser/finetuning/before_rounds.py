@@ -70,7 +70,7 @@ def _fresh(
             documents, questions = list(train.corpus.values()), list(train.queries.values())
         else:
             first = list(islice(open_stream(pairs, config.seed)(), _PAIRS_FOR_FRESH))
-            documents, questions = [answer for _, answer in first], [question for question, _ in first]
+            documents, questions = [pair.positive for pair in first], [pair.query for pair in first]
         tokenizer = train_wordpiece(chain(documents, questions), config.vocabulary)
         make_fresh_t5(shape, tokenizer, documents, folder / _ENCODER, config)
         return {}

@@ -226,8 +226,9 @@ class PairsConfig:
     pairs_steps: int = option(1000, "optimizer steps on pairs (the GTR paper's: 800,000)")
     pairs_batch_size: int = option(0, "pairs per device and step (0: as batch_size)")
     pairs_learning_rate: float = option(0.0, "peak learning rate on pairs (0: as learning_rate)")
-    pairs_question: str | None = option(None, "column with the question; found by its name if usual")
-    pairs_answer: str | None = option(None, "column with the answer; found by its name if usual")
+    query_column: str | None = option(None, "column of the pairs with the query; found by its name if usual")
+    positive_column: str | None = option(None, "column with the passage that answers it; found by its name if usual")
+    negative_column: str | None = option(None, "column with passages that do not; found by its name if usual")
     pairs_buffer: int = option(10_000, "pairs in the buffer that shuffles a stream; 0: in the order of the file")
 
     def __post_init__(self) -> None:

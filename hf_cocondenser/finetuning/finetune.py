@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hf_cocondenser.data.reading.columns import Columns
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.finetuning.before_rounds import begin
@@ -40,6 +41,7 @@ def finetune(
     pairs: PairsConfig | None = None,
     *,
     dev: RetrievalData | None = None,
+    columns: Columns | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Fine-tune a retriever, after a stage on pairs where there are any; `output_dir` becomes the retriever.
@@ -58,6 +60,7 @@ def finetune(
         mining: hard negatives.
         pairs: the stage on pairs, and which stages there are.
         dev: development queries and judgements; by default the data's dev split, or held-out training queries.
+        columns: those of documents and queries that are named otherwise than usual.
         overwrite: do steps again whose inputs changed.
 
     Returns:
@@ -81,7 +84,7 @@ def finetune(
         log_estimates(checkpoint_path(checkpoint), config)
     train = None
     if data is not None:
-        train, dev = _split(data, dev, config)
+        train, dev = _split(data, dev, config, columns)
     elif pairs.stages != "pretrain":
         raise InputError(
             "There is no data to fine-tune on; name a data set, or train on pairs only (stages pretrain)."
@@ -113,16 +116,16 @@ def finetune(
 
 
 def _split(
-    data: str | Path | RetrievalData, dev: RetrievalData | None, config: FinetuneConfig
+    data: str | Path | RetrievalData, dev: RetrievalData | None, config: FinetuneConfig, columns: Columns | None
 ) -> tuple[RetrievalData, RetrievalData | None]:
     """Training queries, and development queries where the configuration wants them."""
-    train = data if isinstance(data, RetrievalData) else load_retrieval_data(data, "train")
+    train = data if isinstance(data, RetrievalData) else load_retrieval_data(data, "train", columns=columns)
     if not train.relevant():
         raise InputError(f"No training query of '{train.name}' has a document judged above 0.")
     if not config.evaluations:
         dev = None
     elif dev is None and not isinstance(data, RetrievalData):
-        dev = dev_split(data, train)
+        dev = dev_split(data, train, columns)
     origin = "given" if dev is not None else "held out"
     if dev is None and config.evaluations:
         train, dev = hold_out(train, config.dev_share, config.dev_queries, config.seed)
@@ -133,12 +136,12 @@ def _split(
     return train, dev
 
 
-def dev_split(source: str | Path, train: RetrievalData) -> RetrievalData | None:
+def dev_split(source: str | Path, train: RetrievalData, columns: Columns | None = None) -> RetrievalData | None:
     """The development queries of a BEIR folder, over the corpus of `train`, if it has any.
 
     A split that published figures are of (MS MARCO's is called dev) is a test split and is never looked at.
     """
     for split in ("dev", "validation"):
         if split != train.protocol.split and (Path(source) / "qrels" / f"{split}.tsv").is_file():
-            return replace(load_retrieval_data(source, split), corpus=train.corpus)
+            return replace(load_retrieval_data(source, split, columns=columns), corpus=train.corpus)
     return None

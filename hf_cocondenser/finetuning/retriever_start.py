@@ -13,13 +13,13 @@ from hf_cocondenser.backbones import set_dropout, usable_positions
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.hub.layout import save_portable
-from hf_cocondenser.hub.records import PRETRAINING, pretraining_without_paths
+from hf_cocondenser.hub.records import PRETRAINING, pretraining_without_paths, read_pretraining
 from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.retrieval.retriever import as_retriever, is_retriever, transformers_of, with_modules
 from hf_cocondenser.retrieval.similarity import SIMILARITIES, recorded_similarity
 from hf_cocondenser.utils.checkpoint import load_pretraining_checkpoint
 from hf_cocondenser.utils.distributed import local_device, training_device
-from hf_cocondenser.utils.files import read_json, write_json
+from hf_cocondenser.utils.files import write_json
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -76,7 +76,7 @@ def with_encoder(retriever: str | Path, pretrained: Path, output_dir: Path) -> N
         {name: value for name, value in weights.items() if not name.startswith("pooler.")}
     )
     save_portable(model, output_dir)
-    write_json(output_dir / PRETRAINING, pretraining_without_paths(read_json(pretrained / PRETRAINING)))
+    write_json(output_dir / PRETRAINING, pretraining_without_paths(read_pretraining(pretrained / PRETRAINING)))
 
 
 def _projection(model: SentenceTransformer, config: FinetuneConfig) -> list[torch.nn.Module]:

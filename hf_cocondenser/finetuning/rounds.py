@@ -206,7 +206,7 @@ class FinetuningJob:
         def work(folder: Path) -> dict[str, Any]:
             queries, relevant = dict(self.train.queries), self.train.relevant()
             if "labelled" in pools:
-                queries |= read_json(self.steps / "labelled" / QUERIES)
+                queries |= read_json(self.steps / "labelled" / QUERIES, dict)
                 relevant |= read_pool(self.steps / "labelled" / POSITIVES)
             training_set = TrainingSet(
                 queries,

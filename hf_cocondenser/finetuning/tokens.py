@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from hf_cocondenser.retrieval.retriever import Kind, prompt_of
+from hf_cocondenser.retrieval.encode import Kind, prompt_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -15,13 +15,13 @@ from hf_cocondenser.data.tokenizer import load_tokenizer
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.hub.card import write_card
 from hf_cocondenser.hub.layout import save_portable
-from hf_cocondenser.hub.records import PRETRAINING, card_from_records, pretraining_without_paths
+from hf_cocondenser.hub.records import PRETRAINING, card_from_records, pretraining_without_paths, read_pretraining
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining, CondenserPreTrainedModel
 from hf_cocondenser.retrieval.retriever import as_retriever, transformers_of
 from hf_cocondenser.retrieval.similarity import SIMILARITIES
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.checkpoint import CONDENSER_FOLDER, load_pretraining_checkpoint
-from hf_cocondenser.utils.files import output_folder, read_json, require_new_folder, write_json
+from hf_cocondenser.utils.files import output_folder, require_new_folder, write_json
 from hf_cocondenser.utils.records import write_record
 
 logger = logging.getLogger(__name__)
@@ -126,5 +126,5 @@ def _load(
         model = load_pretraining_checkpoint(checkpoint)
         tokenizer = checkpoint if tokenizer is None else tokenizer
         path = Path(checkpoint_path(checkpoint)) / PRETRAINING
-        record = pretraining_without_paths(read_json(path)) if path.is_file() else None
+        record = pretraining_without_paths(read_pretraining(path)) if path.is_file() else None
     return model, load_tokenizer(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer, record

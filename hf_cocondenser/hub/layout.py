@@ -6,13 +6,12 @@ text-embeddings-inference do not know, but it reads the earlier ones like everyb
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers import AutoConfig
 
+from hf_cocondenser.backbones import pooler_option
 from hf_cocondenser.retrieval.retriever import transformers_of
 from hf_cocondenser.utils.files import read_json, write_json
 
@@ -89,10 +88,3 @@ def _transformer_settings(folder: Path) -> dict[str, Any]:
     if without_pooler := pooler_option(AutoConfig.from_pretrained(folder)):
         settings["model_args"] = without_pooler
     return settings
-
-
-def pooler_option(config: PreTrainedConfig) -> dict[str, bool]:
-    """The argument that keeps a family's encoder from making a pooler, which no retriever here uses; may be none."""
-    encoder = MODEL_MAPPING[type(config)]
-    takes_it = "add_pooling_layer" in inspect.signature(encoder.__init__).parameters
-    return {"add_pooling_layer": False} if takes_it else {}

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.hub.card import CARD_FILE, is_edited, render_card
 from hf_cocondenser.hub.export import copy_code, copy_condenser
-from hf_cocondenser.hub.records import FINETUNING, PRETRAINING, card_from_records, finetuning_without_paths
+from hf_cocondenser.hub.records import (
+    FINETUNING,
+    PRETRAINING,
+    card_from_records,
+    finetuning_without_paths,
+    read_finetuning,
+)
 from hf_cocondenser.hub.results import RESULTS_FILE, Result, read_results
 from hf_cocondenser.retrieval.retriever import is_retriever
 from hf_cocondenser.utils.checkpoint import CONDENSER_FOLDER
-from hf_cocondenser.utils.files import read_json, write_json, write_text
+from hf_cocondenser.utils.files import write_json, write_text
 from hf_cocondenser.utils.hashes import read_modules
 from hf_cocondenser.utils.loading import one_line
 from hf_cocondenser.utils.records import FILES, read_record, warn_of_changed_weights
@@ -47,6 +53,9 @@ def publish(
     results: str | Path | None = None,
     private: bool = False,
     revision: str | None = None,
+    language: Sequence[str] = (),
+    license: str | None = None,
+    datasets: Sequence[str] = (),
     token: str | None = None,
 ) -> str:
     """Upload a retriever in one commit, so that nobody ever sees half of it.
@@ -58,6 +67,9 @@ def publish(
         results: folder that `evaluate` wrote; its figures go into the card.
         private: make a new repository private.
         revision: branch to commit to, made where it is not there (default: main).
+        language: ISO codes of the languages, for the card.
+        license: the licence as the Hub names it, such as apache-2.0, for the card.
+        datasets: Hub names of the training data, for the card.
         token: access token; by default the one of `hf auth login`.
 
     Returns:
@@ -85,9 +97,10 @@ def publish(
             write_json(changed / RESULTS_FILE, [asdict(result) for result in measured])
         else:
             measured = []
-        _renew_card(folder, repo, changed, measured, has_condenser=condenser is not None)
+        said = {"language": language, "license": license, "datasets": datasets}
+        _renew_card(folder, repo, changed, measured, said, has_condenser=condenser is not None)
         if (folder / FINETUNING).is_file():
-            write_json(changed / FINETUNING, finetuning_without_paths(read_json(folder / FINETUNING, dict)))
+            write_json(changed / FINETUNING, finetuning_without_paths(read_finetuning(folder / FINETUNING)))
         own = _own_files(folder)
         others = {path.name for path in folder.iterdir()} - {Path(name).parts[0] for name in own} - {FILES, *_LEFT_OUT}
         if others:
@@ -106,14 +119,19 @@ def publish(
     return commit.commit_url
 
 
-def _renew_card(folder: Path, repo: str, changed: Path, measured: list[Result], has_condenser: bool) -> None:
-    """Write the card anew with the repository's name in its examples and the results, unless somebody edited it."""
+def _renew_card(
+    folder: Path, repo: str, changed: Path, measured: list[Result], said: dict[str, Any], has_condenser: bool
+) -> None:
+    """Write the card anew with the repository's name in its examples, the results and what was said of the retriever.
+
+    A card that somebody edited stays as it is.
+    """
     path = folder / CARD_FILE
     if is_edited(path):
-        if measured:
-            logger.warning("'%s' was edited, so it is uploaded as it is, without the results.", path)
+        if measured or any(said.values()):
+            logger.warning("'%s' was edited, so it is uploaded as it is, without what was given for it.", path)
         return
-    card = replace(card_from_records(folder, name=repo.split("/")[-1], address=repo), results=measured)
+    card = replace(card_from_records(folder, name=repo.split("/")[-1], address=repo), results=measured, **said)
     write_text(changed / CARD_FILE, render_card(folder, card, has_condenser=has_condenser))
 
 

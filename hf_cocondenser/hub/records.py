@@ -35,7 +35,7 @@ def card_from_records(
         InputError: a record is not valid JSON.
     """
     folder = Path(folder)
-    finetuning = read_json(folder / FINETUNING) if (folder / FINETUNING).is_file() else None
+    finetuning = read_finetuning(folder / FINETUNING) if (folder / FINETUNING).is_file() else None
     pretraining = record or _find_pretraining(folder, finetuning)
     stages = _chain(pretraining)
     data: list[str] = []
@@ -43,7 +43,7 @@ def card_from_records(
     for record in stages:
         title = "Condenser" if record["stage"] == "condenser" else "coCondenser"
         data.append(_pretraining_line(title, record))
-        done = {"steps": record["steps"], "epochs": record["epochs"]} | _last_losses(record["log"])
+        done = {"steps": record["steps"], "epochs": record.get("epochs")} | _last_losses(record.get("log", []))
         tables[_unused(f"{title} pre-training", tables)] = _flat(record["options"] | record["optimisation"] | done)
     base = _start(stages[0]["start"]) if stages and stages[0]["start"] else None
     if finetuning is not None:
@@ -70,6 +70,36 @@ def card_from_records(
     )
 
 
+def read_pretraining(path: Path) -> dict[str, Any]:
+    """What `pretrain` recorded.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    spans: dict[str, Any] = {"tokenizer": {"name": str}}
+    shape = {
+        "stage": str,
+        "start": str,
+        "spans": spans,
+        "options": dict,
+        "optimisation": dict,
+        "steps": int,
+        "tokens": int,
+    }
+    if "counts" in read_json(path, shape)["spans"]:  # a data set of one's own is not counted
+        spans["counts"] = {"documents": int, "tokens": int}
+    return read_json(path, shape)
+
+
+def read_finetuning(path: Path) -> dict[str, Any]:
+    """What `finetune` recorded.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    return read_json(path, {"checkpoint": str, "finetuning": dict, "mining": dict})
+
+
 def pretraining_without_paths(record: dict[str, Any]) -> dict[str, Any]:
     """A pre-training record for others: paths on the maker's machine say nothing to them, and may say too much."""
     spans = record["spans"]
@@ -77,7 +107,7 @@ def pretraining_without_paths(record: dict[str, Any]) -> dict[str, Any]:
     tokenizer = spans["tokenizer"] | {"name": _name(spans["tokenizer"]["name"])}
     earlier = record.get("earlier_stage")
     return record | {
-        "start": _origin(record["start"]) if record["start"] else None,
+        "start": _origin(record["start"]) if record["start"] else "",
         "spans": spans | names | {"tokenizer": tokenizer},
         "earlier_stage": pretraining_without_paths(earlier) if earlier else None,
     }
@@ -107,7 +137,7 @@ def _find_pretraining(folder: Path, finetuning: dict[str, Any] | None) -> dict[s
     if finetuning is not None:
         places.append(Path(checkpoint_path(finetuning["checkpoint"])))
     found = next((place / PRETRAINING for place in places if (place / PRETRAINING).is_file()), None)
-    return None if found is None else read_json(found)
+    return None if found is None else read_pretraining(found)
 
 
 def _chain(record: dict[str, Any] | None) -> list[dict[str, Any]]:

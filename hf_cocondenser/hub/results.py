@@ -46,10 +46,10 @@ def read_results(path: Path) -> list[Result]:
         return []
     content = read_json(path)
     try:
-        if isinstance(content, list):
-            return [Result(**row) for row in content]
-        return _of_evaluation(content, path)
-    except (TypeError, KeyError, AttributeError) as error:
+        results = [Result(**row) for row in content] if isinstance(content, list) else _of_evaluation(content, path)
+        results_table(results)  # fails where a measure is no number
+        return results
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise InputError(
             f"'{path}' is neither an evaluation nor a list of results with dataset, measures, system and queries "
             f"({type(error).__name__}: {error})."

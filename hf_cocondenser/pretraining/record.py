@@ -79,7 +79,7 @@ def run_record(trainer: Trainer, details: dict[str, Any]) -> dict[str, Any]:
     if (manifest := find(dataset, "manifest")) is not None:
         spans = {"folder": str(find(dataset, "folder")), **manifest}
     own = {
-        "start": absolute_if_there(config.name_or_path) if config.name_or_path else None,
+        "start": absolute_if_there(config.name_or_path) if config.name_or_path else "",
         "stage": args.stage,
         "spans": spans,
         "options": {name: value for name, value in collator.items() if value is not None},

@@ -11,6 +11,7 @@ number of processes nor of threads.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -141,7 +142,9 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         with working_in(folder, wait=True):
             yield
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
         raise InputError(
             f"The cache '{folder}' cannot be written to ({error.strerror}); name another folder."
         ) from None

@@ -7,7 +7,7 @@ transformer's matrix products, is decided here. Everything behind the transforme
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -17,18 +17,27 @@ import torch
 from tqdm.auto import tqdm
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.retriever import Kind, prompt_of, transformers_of
+from hf_cocondenser.retrieval.retriever import transformers_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+Kind = Literal["query", "document"]
 Features = dict[str, Any]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS = get_args(Precision)
+_PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}  # sentence-transformers' order
 _TEXTS_AT_ONCE = 1024  # tokenised in one call; batches are cut from these
 _CPU_TOKENS = 1024  # activations of a batch stay in the cache: measured best from 512 to 2048 on Zen 4
 _GPU_TOKENS = 16384
+
+
+def prompt_of(model: SentenceTransformer, kind: Kind) -> str | None:
+    """The prompt that `encode_query` / `encode_document` would put before a text."""
+    prompts: Mapping[str, str] = model.prompts
+    names = (*_PROMPT_NAMES[kind], model.default_prompt_name)
+    return next((prompts[name] for name in names if name in prompts), None)
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -173,14 +182,23 @@ def encode_texts(
 
 
 @contextmanager
-def _evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+def _evaluation_mode(model: SentenceTransformer) -> Iterator[None]:
+    """Without dropout, and padded on the right: positions and first tokens must not depend on a text's neighbours."""
     modes = [(module, module.training) for module in model.modules()]
+    tokenizers = [transformer.tokenizer for transformer in transformers_of(model)]
+    sides = [getattr(tokenizer, "padding_side", None) for tokenizer in tokenizers]
     model.eval()
+    for tokenizer, side in zip(tokenizers, sides, strict=True):
+        if side == "left":
+            tokenizer.padding_side = "right"
     try:
         yield
     finally:
         for module, training in modes:
             module.training = training
+        for tokenizer, side in zip(tokenizers, sides, strict=True):
+            if side == "left":
+                tokenizer.padding_side = side
 
 
 @contextmanager

@@ -6,11 +6,11 @@ import copy
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["query", "document"]
-
-PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}  # sentence-transformers' order
 _LONGEST_BY_DEFAULT = 512
 _WITHOUT_EFFECT = ("_name_or_path", "transformers_version", "architectures", "auto_map", "dtype", "use_cache")
 
@@ -63,8 +60,9 @@ def as_retriever(
     """Make a retriever in memory from any checkpoint, in float32: the one way to it in this package.
 
     A sentence-transformers model is taken as it is. The encoder of a Condenser gets CLS pooling and the similarity that
-    it was pre-trained for. A plain encoder gets the `pooling` that is named. Whatever it was, texts are padded on
-    the right, so that no vector depends on the texts beside it, and cut where the positions end.
+    it was pre-trained for. A plain encoder gets the `pooling` that is named. Whatever it was, adapters are merged
+    into the weights, texts are padded on the right, so that no vector depends on the texts beside it, and cut where the
+    positions end.
 
     Args:
         checkpoint: a folder, a Hub name or the name of a shipped checkpoint; or a Condenser in memory, which is copied.
@@ -149,12 +147,11 @@ def _model_type(name: str | Path) -> str | None:
 
 
 def _transformer_of(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, attention: str | None) -> Any:
-    """A Condenser's encoder as a Transformer module; adapters are merged into its weights."""
+    """A Condenser's encoder as a Transformer module."""
     from sentence_transformers.sentence_transformer.modules import Transformer
 
     if tokenizer is None:
         raise InputError("A model in memory has no tokenizer: give the one it was pre-trained with.")
-    merge_adapters(encoder)
     if attention is not None:
         encoder.set_attn_implementation(attention)
 
@@ -183,6 +180,7 @@ def merge_adapters(encoder: PreTrainedModel) -> None:
             setattr(encoder.get_submodule(parent), child, layer.get_base_layer())
     if getattr(encoder, "_hf_peft_config_loaded", False):
         encoder._hf_peft_config_loaded = False
+        encoder._weight_conversions = None  # transformers would save the weights under the adapter file's names
         del encoder.peft_config
 
 
@@ -203,12 +201,13 @@ def _suitable_pooling(transformer: Any, pooling: str, name: str | Path) -> str:
 
 
 def _make_sound(transformer: Any, name: str | Path) -> None:
-    """See to poolers, padding and lengths.
+    """See to adapters, poolers, padding and lengths.
 
     Raises:
         InputError: the tokenizer does not fit the encoder, or has no token to pad with.
     """
     encoder, tokenizer = transformer.auto_model, transformer.tokenizer
+    merge_adapters(encoder)
     # sentence-transformers never uses a pooler; its random weights would go into the retriever, and as unused
     # parameters they keep DDP from synchronising the gradients, silently.
     if getattr(encoder, "pooler", None) is not None and transformer.module_output_name == "token_embeddings":
@@ -268,13 +267,6 @@ def with_modules(model: SentenceTransformer, modules: Sequence[torch.nn.Module])
         truncate_dim=model.truncate_dim,
         device=str(model.device),
     )
-
-
-def prompt_of(model: SentenceTransformer, kind: Kind) -> str | None:
-    """The prompt that `encode_query` / `encode_document` would put before a text."""
-    prompts: Mapping[str, str] = model.prompts
-    names = (*PROMPT_NAMES[kind], model.default_prompt_name)
-    return next((prompts[name] for name in names if name in prompts), None)
 
 
 def fingerprint(model: torch.nn.Module) -> str:

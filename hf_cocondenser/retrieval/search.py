@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_cocondenser.data.reading.columns import Columns
 from hf_cocondenser.data.surrogates import without_lone_surrogates
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.bm25 import BM25Index
@@ -73,6 +74,7 @@ def search_corpus(
     index_parameters: str | None = None,
     milvus: str | None = None,
     parquet_dir: str | Path | None = None,
+    columns: Columns | None = None,
 ) -> Searched | None:
     """Search a corpus, or a judged collection with its own queries.
 
@@ -97,6 +99,7 @@ def search_corpus(
         index_parameters: the index's search parameters such as nprobe=64.
         milvus: search over Milvus: FILE.db (embedded) or a server's address; index is then its index type.
         parquet_dir: new folder: write ids, texts and embeddings as a Parquet data set.
+        columns: those of documents and queries that are named otherwise than usual.
 
     Returns:
         What was found; None in every process but the first.
@@ -122,15 +125,15 @@ def search_corpus(
     if queries_file is not None:
         if asked:
             raise InputError("Give queries or a file of queries, not both.")
-        asked = load_queries(queries_file)
+        asked = load_queries(queries_file, columns)
     same_ids = False  # the ids of queries that a user brings say nothing of documents
     if data is not None:
-        collection = load_retrieval_data(data, split)
+        collection = load_retrieval_data(data, split, columns=columns)
         texts, titles = collection.corpus, collection.titles
         if not asked:
             asked, same_ids = collection.queries, collection.protocol.exclude_same_id
     else:
-        texts, titles = load_corpus(str(corpus))
+        texts, titles = load_corpus(str(corpus), columns)
     if not asked and cache_dir is None and parquet_dir is None and milvus is None:
         raise InputError(
             "There is no query; give some, or say where the embeddings should go to only encode the corpus."

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.utils.locks import folder_lock, replace_folder, restore_replaced
+from hf_cocondenser.utils.locks import folder_lock, is_alive, replace_folder, restore_replaced
 
 
 def require_new_folder(
@@ -89,6 +89,7 @@ def output_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         partial.mkdir()
         try:
             yield partial
+            require_new_folder(path, overwrite)  # somebody may have put something there without asking for the lock
             replace_folder(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -117,17 +118,6 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def is_alive(process: str) -> bool:
-    """Whether there is a process of this number; one that cannot be asked counts as alive."""
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError, OverflowError):
-        return True
-    return True
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -150,8 +140,10 @@ def read_json(path: Path, expect: Shape | None = None) -> Any:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"'{path}' does not exist.") from None
+    except IsADirectoryError:
+        raise InputError(f"'{path}' is a folder and must be a file.") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"'{path}' is not valid JSON ({error}).") from None
     if expect is not None and (missing := _misfit(value, expect)):

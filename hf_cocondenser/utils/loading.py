@@ -68,6 +68,9 @@ def _all_weights(what: str, name: str | Path, may_be_new: re.Pattern[str]) -> It
 
     def checked(cls: type[PreTrainedModel], *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
         model, info = original.__func__(cls, *args, output_loading_info=True, **kwargs)
+        for adapter in getattr(model, "peft_config", {}).values():  # what is told is of the adapter, not of its base
+            base = original.__func__(cls, adapter.base_model_name_or_path, output_loading_info=True)[1]
+            info["missing_keys"] = {*info["missing_keys"], *base["missing_keys"]}
         if missing := sorted(key for key in info["missing_keys"] if not may_be_new.match(key)):
             raise InputError(
                 f"{what} '{name}' lacks {len(missing)} of its weights ({missing[0]}, ...), and random ones in their place "

@@ -39,6 +39,8 @@ def folder_lock(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
     """
     folder = Path(folder).absolute()
     path = folder.with_name(f".{folder.name}.lock")
+    if folder.is_dir() and not os.access(folder.parent, os.W_OK):  # a mounted folder, say
+        path = folder / ".lock"
     if sys.platform == "win32" or path in _held:
         _held[path] = _held.get(path, 0) + 1
         try:
@@ -102,20 +104,37 @@ def replace_folder(new: Path, path: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def restore_replaced(path: str | Path) -> None:
-    """Put a folder back whose replacing was stopped between its two renames; nothing happens where it stands."""
+def restore_replaced(path: str | Path, *, locked: bool = False) -> None:
+    """Put a folder back whose replacing was stopped between its two renames; nothing happens where it stands.
+
+    Args:
+        path: the folder.
+        locked: the caller holds its lock, so that the process that was replacing it is dead whatever has its number now.
+    """
     path = Path(path).absolute()
-    if path.exists() or not path.parent.is_dir():
+    if path.exists() or not path.name or not path.parent.is_dir():
         return
     for replaced in sorted(path.parent.glob(f".{escape(path.name)}.replaced-*")):
-        replaced.rename(path)
-        logger.warning("'%s' was being replaced when that process was killed; what stood there is back.", path)
-        return
+        if locked or not is_alive(replaced.name.rsplit("-", 1)[1]):
+            replaced.rename(path)
+            logger.warning("'%s' was being replaced when that process was killed; what stood there is back.", path)
+            return
+
+
+def is_alive(process: str) -> bool:
+    """Whether there is a process of this number; one that cannot be asked counts as alive."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, OverflowError):
+        return True
+    return True
 
 
 def clear_leftovers(folder: Path) -> None:
     """Remove what killed processes left beside a folder; the caller holds the lock of it or of one above."""
-    restore_replaced(folder)
+    restore_replaced(folder, locked=True)
     for kind in ("partial", "replaced"):
         for leftover in folder.parent.glob(f".{escape(folder.name)}.{kind}-*"):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)

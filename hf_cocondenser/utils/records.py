@@ -14,7 +14,6 @@ from hf_cocondenser.utils.files import read_json, write_json
 logger = logging.getLogger(__name__)
 
 FILES = "files.json"
-_OWN_CHECKSUMS = (".pt", ".pth")  # torch's archives
 
 Files = dict[str, dict[str, Any]]
 """Path below the folder -> `bytes` and `sha256`."""
@@ -35,10 +34,7 @@ def describe_files(folder: Path, paths: Iterable[Path] | None = None) -> Files:
         paths = (path for path in folder.rglob("*") if path.is_file() and path != folder / FILES)
         paths = (path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))
     return {
-        path.relative_to(folder).as_posix(): {
-            "bytes": path.stat().st_size,
-            "sha256": None if path.suffix in _OWN_CHECKSUMS else file_hash(path),
-        }
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_hash(path)}
         for path in sorted(paths)
     }
 
@@ -72,7 +68,7 @@ def changed_file(folder: Path, files: Files, suffixes: tuple[str, ...] = ("",), 
             continue
         if not path.is_file() or not isinstance(recorded, dict) or path.stat().st_size != recorded.get("bytes"):
             return name
-        if read and recorded.get("sha256") is not None and recorded["sha256"] != file_hash(path):
+        if read and recorded.get("sha256") != file_hash(path):
             return name
     return None
 

@@ -13,6 +13,8 @@ from benchmarks.starts import difference, estimate, main
 from hf_cocondenser.retrieval.retriever import load_retriever
 from tests.toy_collection import write_backbone, write_collection
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:

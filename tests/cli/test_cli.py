@@ -234,6 +234,7 @@ def test_a_launch_of_several_that_started_one(tmp_path, capsys, monkeypatch):
     assert "accelerate" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_stopping_is_status_130(tmp_path):
     """A command waits for its YAML file, a pipe that nobody fills, and gets Ctrl-C."""
     pipe = tmp_path / "options.yaml"
@@ -291,6 +292,7 @@ def test_a_terminal_that_cannot_show_every_character(monkeypatch):
     assert written.getvalue() == b"\xe9 \\u9cb8"
 
 
+@pytest.mark.slow
 def test_help_and_version_import_no_torch():
     code = "import sys, hf_cocondenser_launcher as c; status = c.main(); assert 'torch' not in sys.modules; sys.exit(status)"
     for argument, words, status in (
@@ -311,6 +313,7 @@ def test_help_and_version_import_no_torch():
         assert words in process.stdout and "Traceback" not in process.stderr
 
 
+@pytest.mark.slow
 def test_stopping_while_libraries_are_loaded(tmp_path):
     """Ctrl-C comes from inside torch's import: here from a torch that does nothing else."""
     (tmp_path / "torch.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
@@ -326,6 +329,7 @@ def test_stopping_while_libraries_are_loaded(tmp_path):
     assert process.stderr == f"hf-cocondenser export: {COMMANDS['export']}\n"  # said before anything is loaded
 
 
+@pytest.mark.slow
 def test_library_noise_stays_away(tmp_path):
     """What a user sees of a whole command is our line and nothing else."""
     from tests.hub.conftest import make_model, train_tokenizer

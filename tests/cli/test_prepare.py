@@ -74,6 +74,7 @@ def test_bad_input_is_one_sentence_and_status_2(corpus, tmp_path, capsys):
     assert "line 2 is not valid JSON" in refused(broken, *train, "--streaming")
 
 
+@pytest.mark.slow
 def test_a_log_has_no_bars(corpus, tmp_path):
     command = [sys.executable, "-m", "hf_cocondenser", "prepare", str(corpus), "--train-tokenizer", "400"]
     environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache")}  # so that datasets reads the file anew

@@ -155,7 +155,7 @@ def test_refusals(tmp_path, streaming):
     refused(tmp_path / "folder", "no file of documents.*there is nothing")
     (tmp_path / "folder" / "picture.png").write_bytes(b"x")
     refused(tmp_path / "folder", r"there is picture\.png")
-    refused(tmp_path / "folder" / "picture.png", "no known kind")
+    refused(tmp_path / "folder" / "picture.png", "no known form")
     jsonl(tmp_path / "mixed" / "a.jsonl", ROWS)
     (tmp_path / "mixed" / "a.csv").write_text("x")
     refused(tmp_path / "mixed", r"several kinds \(csv, json\)")

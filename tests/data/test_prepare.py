@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +26,7 @@ from hf_cocondenser.data import (
 from hf_cocondenser.data.store import SpanStore
 from hf_cocondenser.errors import InputError
 from tests.data.conftest import WORDS, sentences
+from tests.launch import kill_when
 
 
 def documents(*passages: list[str]) -> Dataset:
@@ -195,21 +194,16 @@ prepare_spans(IterableDataset.from_generator(rows), load_tokenizer(sys.argv[1]),
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_span_folder(tmp_path, spans_folder):
     out = tmp_path / "out" / "spans"
     process = subprocess.Popen(
         [sys.executable, "-c", _ENDLESS, str(spans_folder), str(out)], stderr=subprocess.DEVNULL, env=dict(os.environ)
     )
-    written = 0
-    deadline = time.monotonic() + 120
-    while written < 50_000 and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.2)
-        partial = list(out.parent.glob(".spans.partial-*/spans.arrow")) if out.parent.exists() else []
-        written = partial[0].stat().st_size if partial else 0
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert written >= 50_000 and not out.exists()
+    kill_when(
+        process, lambda: any(p.stat().st_size >= 50_000 for p in out.parent.glob(".spans.partial-*/spans.arrow"))
+    )
+    assert not out.exists()
 
 
 def test_a_trained_tokenizer(tmp_path, spans_folder):
@@ -228,6 +222,7 @@ def test_a_trained_tokenizer(tmp_path, spans_folder):
     assert tokenizer_hash(loaded) == tokenizer_hash(tokenizer)  # lengths are no part of what it is
 
 
+@pytest.mark.slow
 def test_a_tokenizer_is_a_function_of_its_texts():
     """In another process, whose hash tables are in another order; a corpus with many ties."""
     code = (

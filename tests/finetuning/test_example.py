@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "finetune.py"
 
 

@@ -31,6 +31,8 @@ from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import dense_search
 from tests.launch import torchrun
 
+pytestmark = pytest.mark.slow
+
 CONFIG = {
     "max_steps": 24,
     "batch_size": 16,
@@ -306,6 +308,7 @@ def test_bfloat16_reaches_the_second_pass_of_the_gradient_cache(
     assert {dtype for dtype, _ in seen} == {torch.bfloat16}
 
 
+@pytest.mark.distributed
 def test_two_processes_leave_a_folder_of_others_alone(backbone_folder: Path, collection: Path, tmp_path: Path):
     (tmp_path / "notes.txt").write_text("mine")
     command = ["finetune", str(backbone_folder), "--data", str(collection), "--output-dir", str(tmp_path)]
@@ -315,6 +318,7 @@ def test_two_processes_leave_a_folder_of_others_alone(backbone_folder: Path, col
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.distributed
 def test_two_processes_train_as_one(backbone_folder: Path, collection: Path, tmp_path: Path):
     """Two processes of 8 queries each are one of 16: cross-device negatives, shared order, averaged gradients."""
     options = ["--max-steps", "3", "--precision", "float32", "--dropout", "0", "--evaluations", "1", "--rounds", "1"]

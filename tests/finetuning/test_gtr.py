@@ -34,6 +34,8 @@ from hf_cocondenser.retrieval.similarity import protocol_lengths
 from tests.finetuning import tolerance
 from tests.launch import torchrun
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "projection": 24,
     "batch_size": 16,
@@ -181,6 +183,7 @@ def by_hand(model: SentenceTransformer, text: str) -> np.ndarray:
         return (vector / vector.norm()).numpy()
 
 
+@pytest.mark.distributed
 def test_two_processes_equal_one(t5_folder: Path, tmp_path: Path):
     """The recipe's loss over a global batch of 8: 2 gloo processes of 4 equal 1 of 8, with and without negatives."""
     load_starting_point(t5_folder, gtr_config(**SMALL)).double().save_pretrained(str(tmp_path / "model"))

@@ -174,6 +174,8 @@ def test_bad_options(make_retriever, options):
         MaskedContrastiveLoss(make_retriever(), **options)
 
 
+@pytest.mark.distributed
+@pytest.mark.slow
 def test_two_processes_equal_one(make_retriever, tmp_path: Path):
     """The same global batch of 8 queries x 3 passages with labels: loss and gradients of 2 x 4 equal 1 x 8."""
     model = without_dropout(make_retriever()).double()

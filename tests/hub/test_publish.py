@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from huggingface_hub import constants
 
 from hf_cocondenser import CondenserForPreTraining
@@ -159,6 +160,18 @@ def test_figures_of_an_evaluation_go_into_the_card(name, hub, run, checkpoint, t
     assert json.loads(hub.files("me/measured")["results.json"])[0]["dataset"] == "toy (test)"
     status, line = run("publish", "mine", "--repo", "me/measured", "--results", "toy")
     assert status == 2 and "holds no results.json" in line
+
+
+def test_language_licence_and_data_sets_stand_in_the_card(hub, run, checkpoint, tmp_path):
+    save_retriever(checkpoint, tmp_path / "mine")
+    said = ["--language", "en", "de", "--license", "apache-2.0", "--datasets", "rajpurkar/squad"]
+    assert run("publish", "mine", "--repo", "me/said", *said)[0] == 0
+    header = yaml.safe_load(hub.files("me/said")["README.md"].decode().split("---")[1])
+    assert (header["language"], header["license"], header["datasets"]) == (
+        ["en", "de"],
+        "apache-2.0",
+        ["rajpurkar/squad"],
+    )
 
 
 def test_refusals_are_one_sentence_and_leave_no_half(hub, run, checkpoint, tmp_path, monkeypatch):

@@ -6,10 +6,8 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -28,7 +26,7 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
 from hf_cocondenser.pretraining.pretrain import pretrain
 from hf_cocondenser.pretraining.record import scale_like
-from tests.launch import ROOT, torchrun
+from tests.launch import ROOT, kill_when, torchrun
 
 SHORT = [
     "--use-cpu",
@@ -85,6 +83,7 @@ def test_both_stages_by_the_command(condenser, spans, tmp_path, capfd, caplog):
     assert (output / "tokenizer.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(spans, tmp_path):
     """kill -9 between checkpoints, the same command again: bit-equal to a run that was left alone."""
     options = ["--spans", str(spans), "--max-length", "32", "--temperature", "8", "--use-cpu", "--max-steps", "40",
@@ -105,11 +104,8 @@ def test_a_killed_run_resumes_to_the_same_weights(spans, tmp_path):
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.time() + 120
-    while not (tmp_path / "killed" / "checkpoint-10" / "trainer_state.json").is_file() and time.time() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_when(process, (tmp_path / "killed" / "checkpoint-10" / "trainer_state.json").is_file)
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]
     one = CondenserForPreTraining.from_pretrained(tmp_path / "through").state_dict()
@@ -235,6 +231,8 @@ def test_what_is_given_goes_before_how_the_cocondenser_was_trained(tmp_path, giv
     assert (fresh.temperature, fresh.normalize) == (1.0, False)
 
 
+@pytest.mark.distributed
+@pytest.mark.slow
 def test_torchrun_trains_and_ends_cleanly(spans, tmp_path):
     output = tmp_path / "two"
     command = ["pretrain", *SMALL, "--spans", str(spans), "--output-dir", str(output), *SHORT]

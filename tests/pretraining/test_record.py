@@ -23,7 +23,9 @@ from hf_cocondenser import (
     save_retriever,
 )
 from hf_cocondenser.data.tokenizer import load_tokenizer
+from hf_cocondenser.hub.records import card_from_records
 from hf_cocondenser.retrieval.retriever import as_retriever, is_retriever
+from tests.pretraining.test_trainer import trainer_for
 
 
 def run(tmp_path: Path, spans: Path, start: Path, **options) -> CondenserTrainer:
@@ -134,3 +136,13 @@ def test_the_shipped_checkpoint_says_so_too():
 
     retriever = SentenceTransformer(str(checkpoint_path("cocondenser-tiny")), device="cpu")
     assert retriever[1].pooling_mode == "cls" and retriever.similarity_fn_name == "dot"
+
+
+def test_a_data_set_and_a_model_of_ones_own_are_recorded_as_far_as_they_are_known(tmp_path):
+    trainer = trainer_for(tmp_path / "out", max_steps=1, dtype=torch.float32)
+    trainer.train()
+    trainer.save_model()
+    record = trainer.model.pretraining_record
+    assert record["start"] == "" and record["spans"]["source"] == "a ToySpans"
+    card = card_from_records(tmp_path / "out")
+    assert card.base_model is None and card.training_data[0].startswith("coCondenser pre-training: a ToySpans; ")

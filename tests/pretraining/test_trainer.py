@@ -146,6 +146,8 @@ def take_steps(output: Path, processes: int, batch: int, **options) -> tuple[dic
     return torch.load(output / "weights.pt", weights_only=True), json.loads((output / "log.json").read_text())
 
 
+@pytest.mark.distributed
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"grad_cache": False}, {"stage": "condenser"}, {"gradient_accumulation_steps": 2}]
 )

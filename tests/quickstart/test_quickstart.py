@@ -32,6 +32,8 @@ from hf_cocondenser.retrieval.retriever import load_retriever
 from hf_cocondenser.retrieval.runs import read_run
 from hf_cocondenser.shipped import checkpoint_path
 
+pytestmark = pytest.mark.slow
+
 TUNED_ONLY, BOTH = "fine-tuned, not pre-trained", "fine-tuned, pre-trained"
 RANDOM = "random weights, fine-tuned"
 FROM_SCRATCH = ["BM25", "untrained start", TUNED_ONLY, "pre-trained, no labels", BOTH, "BM25 + dense, fused"]

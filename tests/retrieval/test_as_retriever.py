@@ -194,9 +194,11 @@ def test_left_padding_does_not_make_vectors_depend_on_their_neighbours(pooling, 
     shutil.copytree(make_retriever(pooling=pooling), folder)
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"padding_side": "left"}))
-    for model in (load_retriever(folder, device="cpu"), load_starting_point(folder, FinetuneConfig())):
+    own = SentenceTransformer(str(folder), device="cpu")
+    for model in (own, load_retriever(folder, device="cpu"), load_starting_point(folder, FinetuneConfig())):
         encoder = Encoder(model, precision="float32")
         np.testing.assert_allclose(encoder.encode([SHORT])[0], encoder.encode([SHORT, LONG])[0], atol=1e-5)
+    assert own.tokenizer.padding_side == "left", "the caller's model stays as it was"
 
 
 def test_the_fingerprint_sees_the_configuration(make_retriever, tmp_path):
@@ -292,6 +294,23 @@ def test_adapters_are_merged_into_an_export(tmp_path):
     assert not info["missing_keys"] and not info["unexpected_keys"]
     torch.testing.assert_close(model(**batch).last_hidden_state[:, 0], expected, atol=1e-5, rtol=1e-5)
     assert any("lora" in name for name, _ in condenser.named_parameters()), "the caller's model stays as it was"
+
+
+def test_adapters_of_a_retriever_are_merged_and_their_base_is_whole(plain, make_retriever, tmp_path):
+    peft = pytest.importorskip("peft")
+    model = SentenceTransformer(str(plain), device="cpu")
+    model.add_adapter(peft.LoraConfig(r=2, target_modules=["query", "value"], init_lora_weights=False))
+    model.similarity_fn_name = "dot"
+    model.save_pretrained(str(tmp_path / "adapted"), create_model_card=False)
+    assert (tmp_path / "adapted" / "adapter_config.json").is_file()
+    loaded = load_retriever(tmp_path / "adapted", device="cpu")
+    np.testing.assert_allclose(loaded.encode([SHORT, LONG]), model.encode([SHORT, LONG]), atol=1e-5)
+    save_portable(loaded, tmp_path / "merged")
+    again = load_retriever(tmp_path / "merged", device="cpu")
+    np.testing.assert_allclose(again.encode([SHORT, LONG]), model.encode([SHORT, LONG]), atol=1e-5)
+    _change_weights(plain, DAMAGE["a missing block"])
+    with pytest.raises(InputError, match=r"lacks \d+ of its weights"):
+        load_retriever(tmp_path / "adapted", device="cpu")
 
 
 def test_loading_leaves_transformers_as_it_was(make_retriever):

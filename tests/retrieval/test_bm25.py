@@ -129,6 +129,7 @@ ORDERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 def test_jax_is_not_started(order, tmp_path):
     (tmp_path / "jax").mkdir()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from hf_cocondenser.retrieval.dense import DenseSearcher, dense_search
 from hf_cocondenser.retrieval.embeddings import encode_corpus, open_embeddings
 from hf_cocondenser.retrieval.encode import encode_texts
 from hf_cocondenser.retrieval.retriever import fingerprint
-from tests.launch import ROOT, torchrun
+from tests.launch import ROOT, kill_when, torchrun
 
 WORDS = ["whales", "are", "large", "sea", "mammals", "that", "sing", "bread", "is", "baked", "from", "a", "dough"]
 SCRIPT = """
@@ -69,21 +67,20 @@ def test_fingerprint_is_that_of_the_retriever_and_not_of_its_last_call(model):
     assert fingerprint(model) == before
 
 
+@pytest.mark.distributed
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes_as_one(retriever, tmp_path):
     torchrun(2, script_call(retriever, tmp_path / "two", 100, 16))
     encode_corpus(SentenceTransformer(str(retriever), device="cpu"), make_corpus(100), tmp_path / "one", shard_size=16)
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_files(retriever, model, tmp_path):
     """kill -9 in the middle; the finished shards are neither lost nor written again."""
     folder = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, *script_call(retriever, folder, 3000, 50)])
-    deadline = time.monotonic() + 90
-    while len(list(folder.glob("shard-*.json"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_when(process, lambda: len(list(folder.glob("shard-*.json"))) >= 3)
     finished = sorted(folder.glob("shard-*.json"))
     assert 3 <= len(finished) < 60
     with pytest.raises(InputError, match="not finished"):

@@ -101,6 +101,8 @@ search_corpus(model, data=data, milvus="x.db", cache_dir=f"{folder}/cache", outp
 """
 
 
+@pytest.mark.distributed
+@pytest.mark.slow
 def test_two_processes_over_a_milvus_that_is_filled(retriever, beir_folder, tmp_path):
     (tmp_path / "script.py").write_text(FILLED)
     torchrun(2, [tmp_path / "script.py", retriever, beir_folder, tmp_path])

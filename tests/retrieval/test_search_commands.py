@@ -54,10 +54,10 @@ def test_search_own_documents(retriever, tmp_path, capsys):
     assert main(["search", str(retriever), *arguments]) == 0
     run = read_run(run_file)
     assert set(run) == {"1", "2"} and set(run["1"]) == {"w", "b"}
-    (tmp_path / "questions.tsv").write_text("x\tbread\ny\twhales\n")
+    (tmp_path / "questions.tsv").write_text("q1\tbread\nq2\twhales\n")
     arguments[3] = str(tmp_path / "questions.tsv")
     assert main(["search", str(retriever), *arguments]) == 0
-    assert set(read_run(run_file)) == {"x", "y"}
+    assert set(read_run(run_file)) == {"q1", "q2"}
 
 
 def test_search_refuses_first_what_would_come_to_nothing(retriever, beir_folder, tmp_path, capsys):
@@ -124,6 +124,8 @@ def test_search_a_judged_collection_and_compare(retriever, beir_folder, tmp_path
     assert "Against exact" in capsys.readouterr().out
 
 
+@pytest.mark.distributed
+@pytest.mark.slow
 def test_two_processes_search_with_a_shipped_checkpoint(beir_folder, tmp_path):
     command = ["search", "cocondenser-tiny", "--data", str(beir_folder), "--precision", "float32"]
     together = ["--cache-dir", str(tmp_path / "cache"), "--output", str(tmp_path / "two.trec")]

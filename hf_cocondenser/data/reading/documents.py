@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from hf_cocondenser.data.reading.columns import Columns
+from hf_cocondenser.data.reading.columns import DocumentColumns
 from hf_cocondenser.data.reading.names import (
     CONTENTS,
     TITLES,
@@ -98,7 +98,7 @@ class DocumentTables:
 
 def read_documents(
     source: Source,
-    columns: Columns | None = None,
+    columns: DocumentColumns | None = None,
     *,
     subset: str | None = None,
     split: str = "train",
@@ -116,7 +116,7 @@ def read_documents(
     Raises:
         InputError: the source cannot be read, or its columns cannot be told.
     """
-    columns = columns or Columns()
+    columns = columns or DocumentColumns()
     tables = open_tables(source, subset=subset, split=split, text_documents=text_documents, wanted=columns.wanted())
     chosen = []
     for table in tables:
@@ -130,7 +130,9 @@ def read_documents(
     return DocumentTables(tables[0].name if len(tables) == 1 else str(source), chosen)
 
 
-def _choose(table: Table, sample: list[dict[str, Any]], columns: Columns) -> tuple[str, str | None, str | None]:
+def _choose(
+    table: Table, sample: list[dict[str, Any]], columns: DocumentColumns
+) -> tuple[str, str | None, str | None]:
     """The columns of text, title and id."""
     there = columns_of(sample)
     if columns.text_column:

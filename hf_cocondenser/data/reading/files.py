@@ -77,16 +77,16 @@ def _of_folder(folder: Path) -> list[Path]:
             raise InputError(f"'{folder}' has {' and '.join(file.name for file in named)}; name the one to read.")
         if named:
             return named
-    files = [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    ]
+    files = _visible(folder)
     usable = [file for file in files if not _ABOUT.fullmatch(file.name) and not _OTHERS.match(file.name)]
     texts = [file for file in usable if kind_of(file) == TEXT]
     data = [file for file in usable if kind_of(file) not in (None, TEXT)]
-    if not texts and not data:
-        texts = [file for file in files if kind_of(file) == TEXT]
+    if (
+        not texts and not data
+    ):  # a file about others is a document where there is nothing else; so is one without a suffix
+        texts = [file for file in files if kind_of(file) == TEXT] or [
+            file for file in usable if kind_of(file) is None and _SAYS_NOTHING.fullmatch(file.suffix.lower())
+        ]
     taken = data if len(data) >= len(texts) else texts
     kinds = {str(kind_of(file)) for file in taken}
     if len(kinds) > 1:
@@ -94,18 +94,27 @@ def _of_folder(folder: Path) -> list[Path]:
     if not taken:
         there = ", ".join(sorted(file.name for file in folder.iterdir())[:8]) or "nothing"
         raise InputError(f"The folder '{folder}' has no file of documents ({', '.join(KINDS)}); there is {there}.")
-    _tell_skipped(folder, len(taken), [file for file in files if file not in set(taken)])
     return taken
 
 
-def _tell_skipped(folder: Path, taken: int, skipped: list[Path]) -> None:
+def _visible(folder: Path) -> list[Path]:
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
+
+
+def tell_left_out(folder: Path, taken: list[Path]) -> None:
+    """Log how many files of a folder are not read, by suffix, with an example."""
+    skipped = [file for file in _visible(folder) if file not in set(taken)]
     if skipped:
         kinds = Counter(file.suffix or "without a suffix" for file in skipped)
         told = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
         logger.warning(
             "%s: %d files are read; %d are left out (%s), such as %s.",
             folder,
-            taken,
+            len(taken),
             len(skipped),
             told,
             skipped[0].name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -42,20 +43,22 @@ POSITIVES = (
     "answers", "response", "body", "text", "contents", "content", "abstract", "sentence2", "text2", "question2",
     "completion", "output", "a",
 )  # fmt: skip
-NEGATIVES = (
-    "negativepassages", "hardnegativectxs", "negative", "negatives", "neg", "negativepassage", "hardnegative",
-    "hardnegatives", "negativedocument", "negativedocuments", "negdocs", "negativectxs",
-)  # fmt: skip
 LABELS = (
     "label", "labels", "goldlabel", "isduplicate", "duplicate", "isselected", "isrelevant", "relevant", "relevance",
     "similarity", "similarityscore", "score", "scores", "grade", "rating", "target", "match", "ismatch",
 )  # fmt: skip
-PAIRS = (*ANCHORS, *POSITIVES, *NEGATIVES, *LABELS)
+PAIRS = (*ANCHORS, *POSITIVES, *LABELS, "negative", "negatives", "neg")
 
 
 def canonical(name: str) -> str:
     """A column's name without case, blanks and punctuation."""
     return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def last_word(name: str) -> str:
+    """The last word of a column's name: "id" of doc_id and docId, "said" of said."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|[^\W_]+", name)
+    return words[-1].lower() if words else ""
 
 
 def known_columns(there: Iterable[str], known: Sequence[str]) -> list[str]:
@@ -119,7 +122,11 @@ def choose_id(
     unique = [column for column in candidates if looks_like_ids(sample, column)]
     if candidates:
         return (unique or candidates)[0]
-    left = [column for column in there if column not in (content, title) and canonical(column).endswith(("id", "no"))]
+    left = [
+        column
+        for column in there
+        if column not in (content, title) and last_word(column) in ("id", "ids", "no", "key")
+    ]
     if left:
         logger.warning(
             "%s: rows are numbered; if the column '%s' holds their ids, name it (%s).", table.name, left[0], flag

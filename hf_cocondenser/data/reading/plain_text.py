@@ -9,7 +9,6 @@ from pathlib import Path
 
 from hf_cocondenser.data.reading.table import Row, Table
 from hf_cocondenser.data.reading.text_files import open_text
-from hf_cocondenser.errors import InputError
 
 TEXT_DOCUMENTS = ("line", "paragraph", "file")
 _BLANK_LINES = re.compile(r"\n[ \t\r]*\n\s*")
@@ -19,13 +18,7 @@ _HEADING = re.compile(
 
 
 def text_table(path: Path, unit: str = "line", folder: Path | None = None) -> Table:
-    """The rows of a text file, with the column `text`; a file of `folder` has its path there as `_id` and its heading.
-
-    Raises:
-        InputError: the unit is unknown.
-    """
-    if unit not in TEXT_DOCUMENTS:
-        raise InputError(f"text_documents is '{unit}'; choose one of {', '.join(TEXT_DOCUMENTS)}.")
+    """The rows of a text file, with the column `text`; a file of `folder` has its path there as `_id` and its heading."""
     return Table(str(path), partial(_rows, path, unit, folder))
 
 

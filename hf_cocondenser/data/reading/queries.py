@@ -70,9 +70,10 @@ def read_queries(source: Source, columns: Columns | None = None, *, require_ids:
     sample = table.sample()
     there = columns_of(sample)
     text = _choose_text(table, sample, there, columns.query_column)
-    id = choose_id(table, sample, there, columns.id_column, text, None, QUERY_IDS)
+    id = choose_id(table, sample, there, columns.query_id_column, text, None, QUERY_IDS, "--query-id-column")
     if id is None and require_ids:
-        raise InputError(f"'{table.name}' has no column of ids, only {', '.join(there)}; name it with --id-column.")
+        raise InputError(f"'{table.name}' has no column of ids, only {', '.join(there)}; name it (--query-id-column).")
+    answers = next(iter(known_columns(there, ANSWERS)), None if table.named or text != "1" else "2")
     log_choice(table, sample[0], {"query": text, "id": id}, there)
     filled = False
     for number, (line, row) in enumerate(table.rows(), start=1):
@@ -80,7 +81,7 @@ def read_queries(source: Source, columns: Columns | None = None, *, require_ids:
         name = str(number) if id is None else identifier_of(row.get(id), place, id)
         query = " ".join(texts_of(row.get(text), place, text)).strip()
         filled = filled or bool(query)
-        yield Query(name, query, _answers(row), place)
+        yield Query(name, query, _answers(row, answers), place)
     if not filled:
         raise InputError(f"No query of '{table.name}' has a text.")
 
@@ -120,8 +121,8 @@ def _listed(value: Any) -> list[Any] | None:
     return None
 
 
-def _answers(row: dict[str, Any]) -> tuple[str, ...]:
+def _answers(row: dict[str, Any], column: str | None) -> tuple[str, ...]:
     metadata = row.get("metadata")
     found = metadata.get("answers") if isinstance(metadata, dict) else None
-    found = found or next((_listed(row[name]) for name in known_columns(row, ANSWERS)), None)
+    found = found or (_listed(row.get(column)) if column else None)
     return tuple(str(answer) for answer in found) if isinstance(found, list) else ()

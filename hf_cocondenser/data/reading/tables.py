@@ -10,13 +10,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, load_dataset, load_from_disk
+from datasets import (
+    Dataset,
+    DatasetDict,
+    IterableDataset,
+    IterableDatasetDict,
+    load_dataset,
+    load_dataset_builder,
+    load_from_disk,
+)
 
 from hf_cocondenser.data.reading.arrow_rows import arrow_table
 from hf_cocondenser.data.reading.delimited import delimited_table
-from hf_cocondenser.data.reading.files import ARROW, CSV, JSON, TEXT, TSV, find_files, kind_of
+from hf_cocondenser.data.reading.files import ARROW, CSV, JSON, TEXT, TSV, find_files, kind_of, tell_left_out
 from hf_cocondenser.data.reading.json_rows import json_table
-from hf_cocondenser.data.reading.plain_text import text_table
+from hf_cocondenser.data.reading.plain_text import TEXT_DOCUMENTS, text_table
 from hf_cocondenser.data.reading.table import SAMPLE, Row, Table
 from hf_cocondenser.data.reading.text_files import open_text
 from hf_cocondenser.data.reading.topics import is_topics, topic_table
@@ -48,6 +56,8 @@ def open_tables(
     Raises:
         InputError: it cannot be found or opened.
     """
+    if text_documents not in (None, *TEXT_DOCUMENTS):
+        raise InputError(f"text_documents is '{text_documents}'; choose one of {', '.join(TEXT_DOCUMENTS)}.")
     if not isinstance(source, str | Path):
         return [memory_table(source)]
     folder = Path(source)
@@ -56,6 +66,8 @@ def open_tables(
     files = find_files(source)
     if files is None:
         return [_hub_table(str(source), subset, split)]
+    if folder.is_dir():
+        tell_left_out(folder, files)
     several = len(files) > 1 or folder.is_dir()
     return [
         open_file(file, text_documents=text_documents, wanted=wanted, folder=folder if several else None)
@@ -84,8 +96,8 @@ def _opened(path: Path, text_documents: str | None, wanted: Collection[str], fol
     kind = kind_of(path)
     if kind == ARROW:
         return arrow_table(path)
-    if kind in (None, TEXT) and text_documents is None:
-        kind = _sniffed(path, TEXT if folder is None else kind) or kind
+    if text_documents is None and (kind is None or (kind == TEXT and folder is None)):
+        kind = _sniffed(path, single=folder is None) or kind
     if kind == JSON:
         return json_table(path)
     if kind in (CSV, TSV):
@@ -98,16 +110,23 @@ def _opened(path: Path, text_documents: str | None, wanted: Collection[str], fol
 _TOPICS = "topics"
 
 
-def _sniffed(path: Path, kind: str | None) -> str | None:
-    """The form of a file whose suffix does not say it."""
+def _sniffed(path: Path, single: bool) -> str | None:
+    """The form of a file whose suffix does not say it.
+
+    Raises:
+        InputError: some of its lines are JSON objects, and others are not.
+    """
     with open_text(path, newline="\n") as file:
         lines = [line for line in islice(file, SAMPLE) if line.strip()]
     head = "".join(lines[:20])
     if is_topics(head):
         return _TOPICS
-    if lines and all(line.strip()[0] in "{[" and line.strip()[-1] in "}]" for line in lines):
+    objects = [line.strip().startswith(("{", "[")) and line.strip().endswith(("}", "]")) for line in lines]
+    if lines and all(objects):
         return JSON
-    if kind == TEXT and lines and min(line.rstrip("\r\n").count("\t") for line in lines):
+    if single and any(line.startswith('{"') and like for line, like in zip(lines, objects, strict=True)):
+        raise InputError(f"'{path}' has lines of JSON and others; write every row in one form.")
+    if single and lines and min(line.rstrip("\r\n").count("\t") for line in lines):
         return TSV
     return None
 
@@ -141,6 +160,15 @@ def _hub_table(name: str, subset: str | None, split: str) -> Table:
 
 def _hub_rows(name: str, subset: str | None, split: str) -> Iterator[Row]:
     yield from enumerate(_told(name, lambda: load_dataset(name, subset, split=split, streaming=True)), start=1)
+
+
+def size_on_hub(name: str, split: str = "train") -> int | None:
+    """The rows of a Hub data set, where it says how many it has."""
+    try:
+        splits = load_dataset_builder(name).info.splits or {}
+    except Exception:  # the network's and the readers' errors come up again when the rows are read
+        return None
+    return splits[split].num_examples if split in splits else None
 
 
 def _told(name: str, rows: Callable[[], Iterable[Any]]) -> Iterator[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from hf_cocondenser.data.reading.queries import read_queries
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.negatives.pools import PairScorer
 from hf_cocondenser.finetuning.training_set import Pool
@@ -101,33 +101,17 @@ def label_queries(
 
 
 def read_unlabelled(path: str | Path, known: Sequence[str]) -> dict[str, str]:
-    """Read unlabelled queries (JSON lines with `text`, or one per line), without those in `known` and repetitions.
+    """Read unlabelled queries (see `read_queries`), without those in `known` and repetitions.
 
     Raises:
         InputError: the file cannot be read, or has no new query.
     """
     seen = {same_text(text) for text in known}
     queries: dict[str, str] = {}
-    try:
-        lines = (
-            Path(path).read_text(encoding="utf-8-sig").split("\n")
-        )  # splitlines would cut at what JSON leaves as it is
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The unlabelled queries '{path}' cannot be read: {error}.") from None
-    for number, line in enumerate(lines, start=1):
-        text = _query_text(line, path, number)
-        if text and same_text(text) not in seen:
-            seen.add(same_text(text))
-            queries[f"unlabelled-{number}"] = text
+    for number, query in enumerate(read_queries(path), start=1):
+        if query.text and same_text(query.text) not in seen:
+            seen.add(same_text(query.text))
+            queries[f"unlabelled-{number}"] = query.text
     if not queries:
         raise InputError(f"'{path}' has no query that is not among the judged ones.")
     return queries
-
-
-def _query_text(line: str, path: str | Path, number: int) -> str:
-    if not line.lstrip().startswith("{"):
-        return line.strip()
-    try:
-        return str(json.loads(line)["text"]).strip()
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise InputError(f"Line {number} of '{path}' is no JSON object with 'text'.") from None

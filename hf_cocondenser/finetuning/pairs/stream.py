@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from hf_cocondenser.finetuning.pairs.sources import Pair
-from hf_cocondenser.retrieval.retriever import Kind, prompt_of
+from hf_cocondenser.retrieval.encode import Kind, prompt_of
 from hf_cocondenser.retrieval.words import same_text
 
 if TYPE_CHECKING:
@@ -56,9 +56,10 @@ class PairBatches(IterableDataset):
         while True:
             pairs = list(islice(stream, size))
             mine = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
-            questions, answers = zip(*pairs[mine], strict=True)
-            batch = {f"query_{name}": value for name, value in self._features(questions, "query").items()}
-            batch |= {f"passage_{name}": value for name, value in self._features(answers, "document").items()}
+            queries, *passages = zip(*with_negatives(pairs)[mine], strict=True)
+            column = [text for part in passages for text in part]  # all positives first
+            batch = {f"query_{name}": value for name, value in self._features(queries, "query").items()}
+            batch |= {f"passage_{name}": value for name, value in self._features(column, "document").items()}
             yield {**batch, "label": pair_labels(pairs)[mine]}
 
     def _features(self, texts: Sequence[str], task: Kind) -> dict[str, Any]:
@@ -66,20 +67,36 @@ class PairBatches(IterableDataset):
         return {**features, "task": task}
 
 
-def pair_labels(pairs: Sequence[Pair]) -> torch.Tensor:
-    """Labels of a batch of pairs for `MaskedContrastiveLoss`, shape (pairs, 1 + r).
+def with_negatives(pairs: Sequence[Pair]) -> list[tuple[str, ...]]:
+    """(query, positive) of every pair, or (query, positive, negative) where a pair of the batch has a negative.
 
-    The first column is the key of a row's answer, the others those of all answers to the same question, padded with -1.
+    A pair without one then gets the next pair's positive, which is a negative of the batch anyway.
     """
-    keys = [_key(answer) for _, answer in pairs]
+    if not any(pair.negative for pair in pairs):
+        return [(pair.query, pair.positive) for pair in pairs]
+    following = [*pairs[1:], pairs[0]]
+    return [
+        (pair.query, pair.positive, pair.negative or other.positive)
+        for pair, other in zip(pairs, following, strict=True)
+    ]
+
+
+def pair_labels(pairs: Sequence[Pair]) -> torch.Tensor:
+    """Labels of a batch of pairs for `MaskedContrastiveLoss`, shape (pairs, 1 + n + r).
+
+    The first columns are the keys of a row's positive and its n (0 or 1) negatives, the others those of all positives of
+    the same query, padded with -1.
+    """
+    rows = with_negatives(pairs)
+    keys = [[_key(text) for text in passages] for _, *passages in rows]
     relevant: dict[str, set[int]] = {}
-    questions = [same_text(question) for question, _ in pairs]
-    for question, key in zip(questions, keys, strict=True):
-        relevant.setdefault(question, set()).add(key)
-    labels = np.full((len(pairs), 1 + max(map(len, relevant.values()))), -1, dtype=np.int64)
-    for row, (question, key) in enumerate(zip(questions, keys, strict=True)):
-        own = sorted(relevant[question])
-        labels[row, : 1 + len(own)] = [key, *own]
+    queries = [same_text(pair.query) for pair in pairs]
+    for query, (positive, *_) in zip(queries, keys, strict=True):
+        relevant.setdefault(query, set()).add(positive)
+    labels = np.full((len(pairs), len(keys[0]) + max(map(len, relevant.values()))), -1, dtype=np.int64)
+    for row, (query, own) in enumerate(zip(queries, keys, strict=True)):
+        own = own + sorted(relevant[query])
+        labels[row, : len(own)] = own
     return torch.from_numpy(labels)
 
 

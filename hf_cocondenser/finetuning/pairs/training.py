@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F
 
-from hf_cocondenser.data.sources import find_files
+from hf_cocondenser.data.reading.files import find_files
 from hf_cocondenser.finetuning.config import FinetuneConfig, PairsConfig
 from hf_cocondenser.finetuning.dev import DevEvaluator
 from hf_cocondenser.finetuning.pairs.sources import Pair, mixed_pairs, open_pairs, parse_source, shares
@@ -98,7 +98,7 @@ def open_stream(pairs: PairsConfig, seed: int) -> Callable[[], Iterator[Pair]]:
     Raises:
         InputError: a source cannot be read, or the sources cannot be mixed.
     """
-    columns = {"question_column": pairs.pairs_question, "answer_column": pairs.pairs_answer}
+    columns = {name: getattr(pairs, name) for name in ("query_column", "positive_column", "negative_column")}
     several = len(pairs.pairs) > 1
     sources = [open_pairs(text, **columns, buffer=pairs.pairs_buffer, count=several) for text in pairs.pairs]
     shares(sources, pairs.pairs_mixing)  # refuses sources that cannot be mixed before a model is trained
@@ -113,15 +113,17 @@ def sources_signature(pairs: PairsConfig) -> list[list[Any]]:
         folder = Path(name)
         if (folder / "qrels" / "train.tsv").is_file():
             files = [*sorted(folder.glob("*.jsonl*")), folder / "qrels" / "train.tsv"]
+        elif folder.exists():
+            files = find_files(name) or []
         else:
-            files = (find_files(name) or ("", []))[1]
+            files = []
         found.append([name, [file_hash(file) for file in files]])
     return found
 
 
 def _calibrated(model: SentenceTransformer, stream: Callable[[], Iterator[Pair]]) -> float:
     """The temperature that calibrates the starting point on the first pairs; see `calibrated_temperature`."""
-    questions, answers = zip(*islice(stream(), _SAMPLE), strict=True)
+    questions, answers, _ = zip(*islice(stream(), _SAMPLE), strict=True)
     vectors = [
         torch.from_numpy(encode_texts(model, questions, kind="query")),
         torch.from_numpy(encode_texts(model, answers, kind="document")),

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.research.scorers.vectors import Vectors
-from hf_cocondenser.retrieval.encode import Features, Kind, token_batches
-from hf_cocondenser.retrieval.retriever import as_retriever, prompt_of, transformers_of, with_modules
+from hf_cocondenser.retrieval.encode import Features, Kind, prompt_of, token_batches
+from hf_cocondenser.retrieval.retriever import as_retriever, transformers_of, with_modules
 from hf_cocondenser.utils.files import write_json
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.rounds import BM25, NEGATIVES, bm25_step
 from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.research.scorers.baseline import bm25_search
-from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE, load_scorer
 from hf_cocondenser.research.scorers.config import ScorersConfig
+from hf_cocondenser.research.scorers.kinds import TRAINED_HERE, load_scorer
 from hf_cocondenser.research.scorers.scoring import DocumentVectors, rescore, search_exactly
 from hf_cocondenser.research.scorers.table import MEASURES, Row, machine, write_comparison
 from hf_cocondenser.research.scorers.training import train_scorer

@@ -120,7 +120,7 @@ class StudyCells:
         }
         place = self.folder / cell.name
         manifest = run_step(place, inputs, work, overwrite=self.overwrite, everywhere=True)
-        return read_json(place / _VALUES), int(manifest["result"]["parameters"])
+        return read_json(place / _VALUES, dict), int(manifest["result"]["parameters"])
 
     def measure_bm25(self) -> Values:
         """BM25's values, measured or found."""
@@ -136,7 +136,7 @@ class StudyCells:
 
         inputs = {"evaluation": self.hashes, "measure": self.config.main_measure}
         run_step(self.folder / "bm25", inputs, work, overwrite=self.overwrite)
-        return read_json(self.folder / "bm25" / _VALUES)
+        return read_json(self.folder / "bm25" / _VALUES, dict)
 
     @property
     def _depth(self) -> int:

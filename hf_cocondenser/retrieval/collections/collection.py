@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hf_cocondenser.data.reading.documents import read_documents
 from hf_cocondenser.data.reading.queries import Query, read_queries
 from hf_cocondenser.data.surrogates import without_lone_surrogates
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collections.judgements import Judgement, clean_judgements, read_qrels
+from hf_cocondenser.retrieval.collections.memory import as_id, as_text, judgements_of_dicts
 from hf_cocondenser.retrieval.collections.protocols import DEFAULT, Protocol
 from hf_cocondenser.retrieval.runs import Qrels
 from hf_cocondenser.retrieval.words import same_text
@@ -118,8 +117,8 @@ class RetrievalData:
             name,
             split,
             [_document(identifier, value) for identifier, value in corpus.items()],
-            [Query(_id(query), _string(text), tuple(answers.get(query, ()))) for query, text in queries.items()],
-            _judgements(qrels),
+            [Query(as_id(query), as_text(text), tuple(answers.get(query, ()))) for query, text in queries.items()],
+            judgements_of_dicts(qrels),
         )
 
     @classmethod
@@ -261,31 +260,10 @@ def _unique(
     return texts
 
 
-def _id(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | np.integer) or not str(value).strip():
-        raise InputError(f"{value!r:.60} is no id; an id is a string or a whole number.")
-    return str(value).strip()
-
-
-def _string(value: Any) -> str:
-    if not isinstance(value, str):
-        raise InputError(f"{value!r:.60} is no text; give every document and query as a string.")
-    return value
-
-
 def _document(identifier: Any, value: Any) -> Document:
     if isinstance(value, Mapping):
-        return Document(_id(identifier), _string(value.get("title") or ""), _string(value.get("text") or ""))
-    return Document(_id(identifier), "", _string(value))
-
-
-def _judgements(qrels: Mapping[Any, Any]) -> Iterable[Judgement]:
-    for query, judged in qrels.items():
-        if isinstance(judged, str | int):
-            judged = [judged]
-        grades = judged if isinstance(judged, Mapping) else dict.fromkeys(judged, 1)
-        for document, relevance in grades.items():
-            yield _id(query), _id(document), relevance
+        return Document(as_id(identifier), as_text(value.get("title") or ""), as_text(value.get("text") or ""))
+    return Document(as_id(identifier), "", as_text(value))
 
 
 def _log_counts(name: str, split: str | None, counts: dict[str, int]) -> None:

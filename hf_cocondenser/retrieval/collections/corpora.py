@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hf_cocondenser.data.reading.columns import Columns
+from hf_cocondenser.data.reading.columns import Columns, DocumentColumns
 from hf_cocondenser.data.reading.documents import read_documents
 from hf_cocondenser.data.reading.queries import read_queries
 from hf_cocondenser.data.reading.tables import Source
@@ -10,7 +10,7 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collections.collection import Document, collect_documents
 
 
-def load_corpus(source: Source, columns: Columns | None = None) -> tuple[dict[str, str], dict[str, str]]:
+def load_corpus(source: Source, columns: DocumentColumns | None = None) -> tuple[dict[str, str], dict[str, str]]:
     """Load documents to search in, whole and with their own ids.
 
     Args:

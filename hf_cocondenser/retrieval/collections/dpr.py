@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import ast
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
+from hf_cocondenser.data.reading.tables import open_file
 from hf_cocondenser.data.reading.text_files import open_text
+from hf_cocondenser.data.reading.values import texts_of
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collections.collection import Document, Query
+from hf_cocondenser.retrieval.collections.judgements import Judgement
 
 
 def is_dpr_folder(folder: Path) -> bool:
@@ -40,7 +42,7 @@ def read_documents(folder: Path) -> Iterator[Document]:
             yield Document(identifier, title, text)
 
 
-def read_questions(folder: Path, split: str) -> tuple[list[Query], list[tuple[str, str, int]] | None]:
+def read_questions(folder: Path, split: str) -> tuple[list[Query], list[Judgement] | None]:
     """Questions with answers (numbered from 0), and their judgements where the file has any.
 
     Raises:
@@ -57,25 +59,22 @@ def read_questions(folder: Path, split: str) -> tuple[list[Query], list[tuple[st
     raise InputError(f"'{folder}' has no *-{split}.json or *-{split}.qa.csv.")
 
 
-def _read_json(path: Path) -> tuple[list[Query], list[tuple[str, str, int]] | None]:
-    try:
-        with open_text(path) as file:
-            entries = json.load(file)
-        questions = [
-            Query(str(number), entry["question"], tuple(entry["answers"])) for number, entry in enumerate(entries)
-        ]
-        judgements = [
-            (str(number), _passage_id(context), 1)
-            for number, entry in enumerate(entries)
-            for context in entry["positive_ctxs"]
-        ]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"'{path}' is not one of DPR's question files ({type(error).__name__}: {error}).") from None
+def _read_json(path: Path) -> tuple[list[Query], list[Judgement] | None]:
+    questions, judgements = [], []
+    table = open_file(path)
+    for number, (line, entry) in enumerate(table.rows()):
+        place, question, contexts = table.place(line), entry.get("question"), entry.get("positive_ctxs")
+        if not isinstance(question, str) or not isinstance(contexts, list):
+            raise InputError(f"{place} has no question with positive_ctxs, as DPR's question files have.")
+        questions.append(Query(str(number), question, tuple(texts_of(entry.get("answers"), place, "answers"))))
+        for context in contexts:
+            passage = next((context[name] for name in ("passage_id", "psg_id") if name in context), None)
+            if passage is None:
+                raise InputError(
+                    f"{place} has a positive context without passage_id; it is not known which passage it is."
+                )
+            judgements.append((str(number), str(passage), 1))
     return questions, judgements
-
-
-def _passage_id(context: dict[str, Any]) -> str:
-    return str(context["passage_id"] if "passage_id" in context else context["psg_id"])
 
 
 def _tsv(path: Path, file: TextIO) -> Iterator[list[str]]:

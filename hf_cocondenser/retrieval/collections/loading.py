@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_cocondenser.data.reading.columns import Columns
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collections import beir, dpr, msmarco
 from hf_cocondenser.retrieval.collections.catalogue import PREFIX, CatalogueDataset
@@ -24,13 +25,18 @@ _Parts = tuple[Iterable[Document], Iterable[Query], Iterable[Judgement] | None]
 
 
 def load_data_sets(
-    data: DataSource | Sequence[DataSource], split: str | None, *, judgements_only: bool = False
+    data: DataSource | Sequence[DataSource],
+    split: str | None,
+    *,
+    judgements_only: bool = False,
+    columns: Columns | None = None,
 ) -> list[RetrievalData]:
     """Load one data set or several; those in memory stay as they are.
 
     Args:
         data: `RetrievalData`, or sources of `load_retrieval_data`.
         split: see `load_retrieval_data`.
+        columns: see `load_retrieval_data`.
         judgements_only: a file of judgements, or a folder with nothing but `qrels/`, is enough.
 
     Raises:
@@ -43,7 +49,7 @@ def load_data_sets(
         elif judgements_only and (alone := _judgements_alone(Path(source), split)) is not None:
             found.append(alone)
         else:
-            found.append(load_retrieval_data(source, split))
+            found.append(load_retrieval_data(source, split, columns=columns))
     if not found:
         raise InputError("There is no data set; name at least one.")
     return found
@@ -67,7 +73,9 @@ def _judgements_alone(path: Path, split: str | None) -> RetrievalData | None:
     return RetrievalData(name, split, {}, dict.fromkeys(qrels, ""), qrels, protocol=find_protocol(str(path.resolve())))
 
 
-def load_retrieval_data(source: str | Path, split: str | None = "test", *, name: str | None = None) -> RetrievalData:
+def load_retrieval_data(
+    source: str | Path, split: str | None = "test", *, name: str | None = None, columns: Columns | None = None
+) -> RetrievalData:
     """Load a corpus, the queries of one split and their judgements.
 
     Args:
@@ -76,6 +84,7 @@ def load_retrieval_data(source: str | Path, split: str | None = "test", *, name:
         split: the judgements to use; `auto` takes the one that published figures of this data set are of; None loads
             all queries and no judgements. An id of ir_datasets may name its split itself; then that is the one there is.
         name: what to call it (the last part of `source` by default).
+        columns: those of a BEIR folder's documents and queries that the user names.
 
     Raises:
         InputError: the source or split is not there, or its files do not belong together, or an id of ir_datasets names
@@ -92,7 +101,7 @@ def load_retrieval_data(source: str | Path, split: str | None = "test", *, name:
     split = protocol.split if split == "auto" else split
     if protocol is DEFAULT:
         logger.info("%s is not a BEIR data set known by name: the default protocol is used.", name)
-    documents, queries, judgements = _parts(source, split)
+    documents, queries, judgements = _parts(source, split, columns)
     folder = Path(source)
     files = (beir.corpus_file(folder), beir.queries_file(folder)) if beir.is_beir_folder(folder) else None
     data = assemble(name, split, documents, queries, judgements, protocol, files)
@@ -114,14 +123,14 @@ def _catalogue_split(source: str | Path, parts: list[str], split: str | None) ->
     return own
 
 
-def _parts(source: str | Path, split: str | None) -> _Parts:
+def _parts(source: str | Path, split: str | None, columns: Columns | None) -> _Parts:
     if str(source).startswith(PREFIX):
         entry = CatalogueDataset(str(source).removeprefix(PREFIX))
         return entry.documents(), entry.queries(), entry.judgements() if split is not None else ()
     folder = Path(source)
     if beir.is_beir_folder(folder):
         judgements: Iterable[Judgement] = beir.read_judgements(folder, split) if split is not None else ()
-        return beir.read_documents(folder), beir.read_queries(folder), judgements
+        return beir.read_documents(folder, columns), beir.read_queries(folder, columns), judgements
     if folder.is_dir() and msmarco.is_msmarco_folder(folder):
         queries = msmarco.read_queries(folder, split)
         return (
@@ -135,6 +144,10 @@ def _parts(source: str | Path, split: str | None) -> _Parts:
         return dpr.read_documents(folder), *dpr.read_questions(folder, split)
     if folder.is_file():
         raise InputError(f"'{source}' is a file; name the folder of a data set.")
+    if str(source).startswith("mteb:"):
+        raise InputError(
+            f"'{source}' is none of the Hub's names; name the data set of the task there, such as mteb/scifact."
+        )
     if folder.is_dir() and not (folder / "README.md").is_file():
         raise InputError(
             f"'{source}' is no data set in the layout of BEIR (corpus.jsonl), MS MARCO (collection.tsv) or DPR (psgs*.tsv)."

@@ -77,14 +77,20 @@ def test_lines_end_at_line_feeds_alone(tmp_path):
 
 def test_read_unlabelled(tmp_path: Path):
     path = tmp_path / "queries.txt"
-    path.write_text('first\n\n{"text": "second"}\nFIRST\nknown one\n')
+    path.write_text("first\n\nsecond\nFIRST\nknown one\n")
     assert list(read_unlabelled(path, ["Known  one"]).values()) == ["first", "second"]
     with pytest.raises(InputError, match="no query"):
         read_unlabelled(path, ["first", "second", "known one"])
     path.write_text('{"query": "x"}\n')
-    with pytest.raises(InputError, match="Line 1"):
-        read_unlabelled(path, [])
-    with pytest.raises(InputError, match="cannot be read"):
+    assert read_unlabelled(path, []) == {"unlabelled-1": "x"}
+    for mixed, words in (
+        ('first\n{"text": "x"}\n', "lines of JSON and others"),
+        ('{"words": "x"}\n', "--query-column"),
+    ):
+        path.write_text(mixed)
+        with pytest.raises(InputError, match=words):
+            read_unlabelled(path, [])
+    with pytest.raises(InputError, match="does not exist"):
         read_unlabelled(tmp_path / "none", [])
 
 

@@ -22,6 +22,8 @@ from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "max_steps": 3,
     "batch_size": 16,

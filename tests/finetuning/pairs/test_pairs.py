@@ -18,8 +18,8 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import MiningConfig, PairsConfig
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config, is_fresh_t5
-from hf_cocondenser.finetuning.pairs.sources import mixed_pairs, open_pairs, parse_source, shares
-from hf_cocondenser.finetuning.pairs.stream import PairBatches, pair_labels
+from hf_cocondenser.finetuning.pairs.sources import Pair, mixed_pairs, open_pairs, parse_source, shares
+from hf_cocondenser.finetuning.pairs.stream import PairBatches, pair_labels, with_negatives
 from hf_cocondenser.finetuning.recipes import gtr_config
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.trainer import PairTrainer
@@ -65,14 +65,17 @@ def test_sources_of_every_kind(tmp_path: Path, beir_folder: Path, qa_file: Path)
     pairs = list(beir.rows(0, 0))
     assert sorted(pairs) == sorted(beir.rows(0, 1)) != pairs and list(beir.rows(0, 0)) == pairs
     lists = write(tmp_path / "lists.jsonl", [{"query": "q", "pos": ["a", "b"]}] * 40)
-    assert {answer for _, answer in open_pairs(str(lists)).rows(0, 0)} == {"a", "b"}
+    assert {pair.positive for pair in open_pairs(str(lists)).rows(0, 0)} == {"a", "b"}
     (tmp_path / "forum.csv").write_text("title,body\nhow,so\n")
-    assert list(open_pairs(str(tmp_path / "forum.csv")).rows(0, 0)) == [("how", "so")]
+    assert list(open_pairs(str(tmp_path / "forum.csv")).rows(0, 0)) == [Pair("how", "so")]
     (tmp_path / "two.tsv").write_text("left\tright\na\tb\n")
-    assert list(open_pairs(str(tmp_path / "two.tsv")).rows(0, 0)) == [("a", "b")]
-    named = open_pairs(str(qa_file), question_column="answer", answer_column="question", buffer=0)
+    named_one = open_pairs(str(tmp_path / "two.tsv"), query_column="left")
+    assert list(named_one.rows(0, 0)) == [Pair("a", "b")]
+    with pytest.raises(InputError, match="is a header cannot be told"):
+        open_pairs(str(tmp_path / "two.tsv"))
+    named = open_pairs(str(qa_file), query_column="answer", positive_column="question", buffer=0)
     first = json.loads(qa_file.read_text().splitlines()[0])
-    assert next(named.rows(0, 0)) == (first["answer"], first["question"]) and named.size == 60
+    assert next(named.rows(0, 0)) == Pair(first["answer"], first["question"]) and named.size == 60
     for buffer in (10, 100):  # streamed, and kept
         shuffled = open_pairs(str(qa_file), buffer=buffer)
         assert list(shuffled.rows(1, 0)) == list(shuffled.rows(1, 0)) != list(shuffled.rows(1, 1))
@@ -90,7 +93,7 @@ def test_weights_and_names(tmp_path: Path):
 
 def test_columns_of_numbers_are_no_texts(tmp_path: Path):
     (tmp_path / "pairs.csv").write_text("asked,said,votes\nwhy,because,12\n")
-    assert list(open_pairs(str(tmp_path / "pairs.csv")).rows(0, 0)) == [("why", "because")]
+    assert list(open_pairs(str(tmp_path / "pairs.csv")).rows(0, 0)) == [Pair("why", "because")]
 
 
 def test_the_mixture_has_its_shares(tmp_path: Path):
@@ -103,22 +106,31 @@ def test_the_mixture_has_its_shares(tmp_path: Path):
     assert shares(weighted, 1.0) == [0.25, 0.75]
     drawn = list(itertools.islice(mixed_pairs(weighted, 1.0, seed=3), 4000))
     assert drawn == list(itertools.islice(mixed_pairs(weighted, 1.0, seed=3), 4000))
-    counts = Counter(question for question, _ in drawn)
+    counts = Counter(pair.query for pair in drawn)
     assert abs(counts["b"] / 4000 - 0.75) < 0.03
     # A source is gone through again and again, each pair as often as the others.
-    times = Counter(answer for question, answer in drawn if question == "b").values()
+    times = Counter(pair.positive for pair in drawn if pair.query == "b").values()
     assert len(times) == 10 and max(times) - min(times) <= 1
     with pytest.raises(InputError, match=r"every source .* or none"):
         shares([plain[0], weighted[1]], 1.0)
 
 
 def test_labels_know_equal_questions_and_answers():
-    pairs = [("What?", "one"), ("who?", "two"), ("what?", "Three"), ("when?", "two")]
+    pairs = [Pair("What?", "one"), Pair("who?", "two"), Pair("what?", "Three"), Pair("when?", "two")]
     labels = pair_labels(pairs)
     keys = labels[:, 0].tolist()
     assert keys[1] == keys[3] and len(set(keys)) == 3 and min(keys) >= 0
     assert set(labels[0, 1:].tolist()) == set(labels[2, 1:].tolist()) == {keys[0], keys[2]}
     assert labels[1, 1:].tolist() == [keys[1], -1]
+    # A negative of one pair gives every pair of the batch one: its own, or the next pair's answer.
+    pairs[1] = Pair("who?", "two", "four")
+    assert [row[2] for row in with_negatives(pairs)] == ["two", "four", "two", "one"]
+    labels = pair_labels(pairs)
+    assert (
+        labels.shape == (4, 4)
+        and labels[0, 1] == keys[1]
+        and labels[1].tolist() == [keys[1], labels[1, 1], keys[1], -1]
+    )
 
 
 def test_two_processes_share_one_batch(qa_file: Path, t5_folder: Path, tmp_path: Path):
@@ -227,10 +239,10 @@ def test_a_fresh_encoder_from_pairs_alone(qa_file: Path, tmp_path: Path, caplog:
     [
         ([], [], "is empty"),
         ([{"x": "a", "y": "b", "z": "c"}], [], "cannot be told; there are x, y, z"),
-        ([{"question": "a", "answer": 3}], ["--pairs-answer", "answer"], "holds no texts"),
-        ([{"question": "a", "answer": "b"}], ["--pairs-answer", "reply"], "no column 'reply'"),
+        ([{"question": "a", "answer": {"b": 3}}], ["--positive-column", "answer"], "holds no texts"),
+        ([{"question": "a", "answer": "b"}], ["--positive-column", "reply"], "no column 'reply'"),
         ([{"question": "a", "answer": ""}], [], "no pair with a question and an answer"),
-        ([{"question": "a", "answer": "b"}], ["--pairs-steps", "0"], "pairs_steps is 0"),
+        ([{"question": "a", "answer": "b"}], ["--pairs-steps", "0"], "pairs-steps is 0"),
     ],
 )
 def test_bad_pairs(t5_folder: Path, tmp_path: Path, capsys, rows: list[dict], options: list[str], words: str):

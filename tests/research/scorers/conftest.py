@@ -11,7 +11,7 @@ import torch
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.research.scorers.base import Scorer
-from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE
+from hf_cocondenser.research.scorers.kinds import TRAINED_HERE
 
 
 @pytest.fixture(scope="session")

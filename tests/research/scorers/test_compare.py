@@ -17,14 +17,16 @@ from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.research.scorers.base import Scorer
-from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE, load_scorer
 from hf_cocondenser.research.scorers.compare import compare_scorers
 from hf_cocondenser.research.scorers.config import SCORERS, ScorersConfig
+from hf_cocondenser.research.scorers.kinds import TRAINED_HERE, load_scorer
 from hf_cocondenser.research.scorers.scoring import DocumentVectors, search_exactly
 from hf_cocondenser.research.scorers.training import contrastive_loss, relevant_elsewhere, train_scorer
 from hf_cocondenser.retrieval.bm25 import BM25Index
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.runs import ranked, read_run, write_run
+
+pytestmark = pytest.mark.slow
 
 TINY = {
     "max_steps": 3,

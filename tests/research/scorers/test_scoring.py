@@ -15,9 +15,7 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.config import FinetuneConfig
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.research.scorers.base import Scorer
-from hf_cocondenser.research.scorers.catalogue import TRAINED_HERE, load_scorer
-from hf_cocondenser.research.scorers.colbert import ColBERT
-from hf_cocondenser.research.scorers.dense import DenseScorer
+from hf_cocondenser.research.scorers.kinds import TRAINED_HERE, ColBERT, DenseScorer, load_scorer
 from hf_cocondenser.research.scorers.scoring import DocumentVectors, rescore, search_exactly
 from hf_cocondenser.research.scorers.vectors import Vectors
 from hf_cocondenser.retrieval.dense import dense_search

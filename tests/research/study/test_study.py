@@ -24,6 +24,8 @@ from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import dense_search
 from hf_cocondenser.retrieval.retriever import load_retriever
 
+pytestmark = pytest.mark.slow
+
 MODELS = ["t5:1x32", "t5:2x32"]
 OPTIONS = {
     "projection": 16,

@@ -119,6 +119,14 @@ def test_dpr_layout(tmp_path):
         measure_run(test, run, ["nDCG@10"])
     with pytest.raises(InputError, match=r"no .*-train\.json"):
         load_retrieval_data(tmp_path / "nq", split="train")
+    entry = {"question": "where?", "positive_ctxs": [{"title": "Pilgrims", "text": "in Lourdes"}]}
+    (tmp_path / "nq" / "nq-dev.json").write_text(json.dumps([entry]))
+    with pytest.raises(InputError, match="entry 1 has a positive context without passage_id"):
+        load_retrieval_data(tmp_path / "nq", split="dev")
+    (tmp_path / "nq" / "nq-dev.json").write_text(
+        json.dumps([{"question": "where?", "positive_ctxs": [{"psg_id": 1}]}])
+    )
+    assert load_retrieval_data(tmp_path / "nq", split="dev").qrels == {"0": {"1": 1}}  # without answers
     (tmp_path / "nq" / "nq-test.qa.csv").write_text("where?\tLourdes\n")
     with pytest.raises(InputError, match="Line 1"):
         load_retrieval_data(tmp_path / "nq", split="test")
