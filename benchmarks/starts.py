@@ -29,7 +29,7 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.systems import measure_run
 from hf_cocondenser.finetuning.config import settings
 from hf_cocondenser.finetuning.dev import hold_out, sample_dev
-from hf_cocondenser.finetuning.finetune import dev_split
+from hf_cocondenser.finetuning.inputs import dev_split
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER
 from hf_cocondenser.quickstart.untrained import save_random_weights
@@ -97,11 +97,13 @@ class Study:
         self.starts = starts
         self.finetuning = finetuning
         flags = ["CHECKPOINT", "--output-dir", "FOLDER", "--data", options.data, *finetuning]
-        _, _, self.config, self.mining, self.pairs = parse("finetune", COMMAND, flags)
+        parsed = parse("finetune", COMMAND, flags)
+        self.args, self.mining = parsed["args"], parsed["mining"]
+        self.pairs, self.development = parsed["pairs"], parsed["development"]
         self.folder: Path = options.output_dir
         self.folder.mkdir(parents=True, exist_ok=True)
         self.train_data = load_retrieval_data(options.data, "train")
-        self.holds_out = bool(self.config.evaluations) and dev_split(options.data, self.train_data) is None
+        self.holds_out = self.args.measures and dev_split(options.data, self.train_data) is None
         self.data_sets: dict[str, RetrievalData] = {}
         for source in options.evaluate_on:
             data = load_retrieval_data(source, options.split)
@@ -141,7 +143,7 @@ class Study:
 
     def rounds(self, labels: str) -> int:
         """How many retrievers a cell has."""
-        return 1 if labels == NO_LABELS else self.config.rounds
+        return 1 if labels == NO_LABELS else self.mining.rounds
 
     def cell(self, name: str, labels: str, seed: int) -> list[Values]:
         """Train and measure the retrievers of a cell, the last round's last, or find them done."""
@@ -160,7 +162,8 @@ class Study:
         weights = sorted(checkpoint.glob("*.safetensors")) if checkpoint.is_dir() else []
         made_with = {
             "checkpoint": [file_hash(path) for path in weights] or str(checkpoint),
-            "finetuning": settings(self.config),
+            "finetuning": settings(self.args),
+            "development": settings(self.development),
             "mining": settings(self.mining),
             "pairs": settings(self.pairs),
             "data": None if labels == NO_LABELS else str(Path(self.options.data).resolve()),
@@ -180,7 +183,7 @@ class Study:
     def train(self, checkpoint: Path, labels: str, seed: int, folder: Path) -> None:
         """Make the retrievers of a cell."""
         if labels == NO_LABELS:
-            load_starting_point(checkpoint, self.config).save_pretrained(str(folder))
+            load_starting_point(checkpoint, self.args).save_pretrained(str(folder))
             return
         share = 1.0 if labels == ALL else min(1.0, int(labels) / self.labelled(seed))
         command = [sys.executable, "-m", "hf_cocondenser", "finetune", str(checkpoint), "--data", self.options.data]
@@ -193,7 +196,7 @@ class Study:
         """Training queries that a fine-tuning has, without those that it holds out where the data has no dev split."""
         train = self.train_data
         if self.holds_out:
-            train, _ = hold_out(train, self.config.dev_share, self.config.dev_queries, seed)
+            train, _ = hold_out(train, self.development.dev_share, self.development.dev_queries, seed)
         return len(train.relevant())
 
     def measure(self, name: str, retriever: Path) -> Values:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from hf_cocondenser.evaluation.evaluate import SearchOptions, evaluate_retriever
     from hf_cocondenser.evaluation.evaluation import Evaluation
     from hf_cocondenser.finetuning.adapt import AdaptConfig, adapt
-    from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
+    from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+    from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
     from hf_cocondenser.finetuning.finetune import finetune
     from hf_cocondenser.hub.convert import convert_checkpoint
     from hf_cocondenser.hub.export import save_retriever
@@ -58,9 +59,10 @@ _LATER = {
     "load_documents": "data.documents",
     "prepare_spans": "data.prepare",
     "SpanOptions": "data.cutting",
-    "FinetuneConfig": "finetuning.config",
+    "DevelopmentConfig": "finetuning.config",
     "MiningConfig": "finetuning.config",
     "PairsConfig": "finetuning.config",
+    "RetrieverTrainingArguments": "finetuning.arguments",
     "finetune": "finetuning.finetune",
     "GradCache": "pretraining.grad_cache",
     "convert_checkpoint": "hub.convert",
@@ -90,15 +92,16 @@ __all__ = [
     "CondenserModel",
     "CondenserTrainer",
     "CondenserTrainingArguments",
+    "DevelopmentConfig",
     "EncoderFamily",
     "Evaluation",
-    "FinetuneConfig",
     "GradCache",
     "InputError",
     "MiningConfig",
     "ModelOptions",
     "PairsConfig",
     "RetrievalData",
+    "RetrieverTrainingArguments",
     "ScorersConfig",
     "SearchOptions",
     "SpanDataset",

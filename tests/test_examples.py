@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from hf_cocondenser import SpanOptions, load_documents, prepare_spans
 from hf_cocondenser.data.tokenizer import train_wordpiece
+from tests import generated_texts
 from tests.launch import torchrun
 
 pytestmark = pytest.mark.slow
@@ -31,14 +32,10 @@ def run(script: str, *arguments: str, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory) -> Path:
-    """The package's own modules."""
+    """Generated documents of several paragraphs."""
     folder = tmp_path_factory.mktemp("documents")
-    files = [
-        file
-        for file in sorted(EXAMPLES.parent.joinpath("hf_cocondenser").rglob("*.py"))
-        if len(file.read_text()) > 2000
-    ]
-    rows = [{"_id": str(i), "text": file.read_text("utf-8")} for i, file in enumerate(files)]
+    texts = ["\n\n".join(paragraphs) for paragraphs in generated_texts.documents(60)]
+    rows = [{"_id": str(i), "text": text} for i, text in enumerate(texts)]
     (folder / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return folder / "documents.jsonl"
 

@@ -20,7 +20,7 @@ from hf_cocondenser import CondenserForPreTraining, SpanOptions, checkpoint_path
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.data.tokenizer import load_tokenizer
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.retrieval.retriever import load_retriever
 
@@ -61,7 +61,7 @@ def test_its_vectors_are_the_same_by_every_road(tmp_path: Path, monkeypatch: pyt
     with torch.no_grad():
         expected = AutoModel.from_pretrained(checkpoint_path(NAME)).eval()(**inputs).last_hidden_state[:, 0].numpy()
     assert main(["export", NAME, "--output-dir", "exported"]) == 0
-    start = load_starting_point(NAME, FinetuneConfig(precision="float32"))
+    start = load_starting_point(NAME, RetrieverTrainingArguments(bf16=False))
     for model in (load_retriever(NAME), load_retriever("exported"), start.eval()):
         np.testing.assert_allclose(model.encode(TEXTS), expected, atol=1e-4)
     # Before any fine-tuning it already tells texts apart.

@@ -2,54 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from pathlib import Path
 
 from hf_cocondenser.cli.command import Command
+from hf_cocondenser.cli.finetune import Recipe
 from hf_cocondenser.data.documents import load_documents
 from hf_cocondenser.data.reading.columns import DocumentColumns
+from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.adapt import AdaptConfig, adapt
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
-
-
-@dataclass
-class AdaptArguments:
-    """Where things are."""
-
-    documents: str = field(metadata={"help": "JSON lines, Parquet, CSV, text, a folder of them, or a Hub data set"})
-    output_dir: str = field(metadata={"help": "folder that becomes the retriever; its steps/ holds the way there"})
-    passages_column: str | None = field(default=None, metadata={"help": "column with a list of passages, instead"})
-    overwrite: bool = field(default=False, metadata={"help": "do steps again whose inputs changed"})
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
+from hf_cocondenser.finetuning.recipes import recipe_settings
 
 
 def run(
     model: str,
-    arguments: AdaptArguments,
     columns: DocumentColumns,
     config: AdaptConfig,
-    finetuning: FinetuneConfig,
+    args: RetrieverTrainingArguments,
     mining: MiningConfig,
+    pairs: PairsConfig,
+    development: DevelopmentConfig,
+    *,
+    documents: str | None = None,
+    passages_column: str | None = None,
+    recipe: Recipe | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Adapt `model` to the documents.
 
     Args:
         model: Condenser checkpoint or other encoder checkpoint to start from.
+        documents: JSON lines, Parquet, CSV, text, a folder of them, or a Hub data set.
+        passages_column: column with a list of passages, instead.
+        recipe: a paper's settings as defaults of the fine-tuning (see finetune --help).
+        overwrite: do steps again whose inputs changed.
     """
-    documents = load_documents(
-        arguments.documents,
-        **vars(columns),
-        passages_column=arguments.passages_column,
-    )
-    name = arguments.documents.rstrip("/").rsplit("/", 1)[-1]
-    adapt(
-        model,
-        documents,  # type: ignore[arg-type]
-        arguments.output_dir,
-        config,
-        finetuning,
-        mining,
-        name=name,
-        overwrite=arguments.overwrite,
-    )
+    if documents is None:
+        raise InputError("the following arguments are required: --documents.")
+    rows = load_documents(documents, **vars(columns), passages_column=passages_column)
+    options, name = (config, args, mining, pairs, development), Path(documents).name
+    adapt(model, rows, args.named_folder(), *options, name=name, overwrite=overwrite)  # type: ignore[arg-type]
 
 
 COMMAND = Command(
@@ -59,5 +52,10 @@ COMMAND = Command(
   hf-cocondenser adapt cocondenser --documents my_documents/ --pretrain-epochs 4 --rounds 1 --output-dir retriever
 The same command again goes on where it stopped, and does nothing that is already done.""",
     run=run,
+    first=(
+        *("documents", "output_dir", "pretrain_epochs", "num_train_epochs", "max_steps"),
+        *("per_device_train_batch_size", "learning_rate", "rounds", "passage_length", "report_to"),
+    ),
+    recipes=recipe_settings,
     target="model",
 )

@@ -8,13 +8,13 @@ import difflib
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import yaml
-from transformers import HfArgumentParser
+from transformers import HfArgumentParser, TrainingArguments
 from transformers.hf_argparser import string_to_bool
 
 from hf_cocondenser.cli.flags import configurations, described, flag_type, flags_of, parameter_types
@@ -24,6 +24,8 @@ from hf_cocondenser.utils.options import own_fields
 _NEGATIVE_NUMBER = re.compile(
     r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE
 )  # argparse's own takes -1e-3 for a flag
+_ADVANCED = "advanced: what transformers' trainer takes"
+_TRANSFORMERS = {item.name for item in fields(TrainingArguments)}
 _BOOLEANS = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")
 
 
@@ -113,6 +115,7 @@ class _Parser(HfArgumentParser):
         self.groups: dict[str, argparse._ArgumentGroup] = {}
         plain = flags_of(command.run, [*command.without, command.target or ""], command.names)
         super().__init__((plain, *configurations(command.run).values()), **settings)
+        self._action_groups.sort(key=lambda group: group.title == _ADVANCED)
 
     def _add_dataclass_arguments(self, dtype: Any) -> None:
         self.own = own_fields(dtype)
@@ -202,6 +205,7 @@ def _flags_of_file(path: str, parser: _Parser) -> list[str]:
     """A YAML file as flags, so that its values are converted and checked like them (YAML takes 1e-5 for a string)."""
     options = _read_yaml(path)
     actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
+    actions |= {flag[2:].replace("-", "_"): action for action in actions.values() for flag in action.option_strings}
     # Not the fields' own types: HfArgumentParser has made one of each union.
     kinds = {name: str(kind).lower() for cls in parser.dataclass_types for name, kind in get_type_hints(cls).items()}
     unknown = sorted(set(options) - set(actions))
@@ -212,15 +216,15 @@ def _flags_of_file(path: str, parser: _Parser) -> list[str]:
         action = actions[name]
         if not action.option_strings and action.nargs == "*" and value is not None and not isinstance(value, list):
             value = [value]
-        if isinstance(value, list | dict) and action.option_strings and type(value).__name__ not in kinds[name]:
+        if isinstance(value, list | dict) and action.option_strings and type(value).__name__ not in kinds[action.dest]:
             one = "number" if action.type in (int, float) else "value"
             raise InputError(f"The configuration file '{path}': '{name}' is one {one}, not {value}.")
         if isinstance(value, list) and value and action.nargs == "+":  # a flag cannot say "none"; a default can
-            flags += [f"--{name}", *map(str, value)]
+            flags += [f"--{action.dest}", *map(str, value)]
         elif isinstance(value, list | dict) or not action.option_strings:
             parser.set_defaults(**{name: value})
         elif value is not None:
-            flags.append(f"--{name}={value}")
+            flags.append(f"--{action.dest}={value}")
     return [*flags, f"--config={path}"]  # ends a list, lest it take the target for one of its own
 
 

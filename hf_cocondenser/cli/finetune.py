@@ -2,63 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Literal
 
 from hf_cocondenser.cli.command import Command
 from hf_cocondenser.data.reading.columns import Columns, DocumentColumns
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
 from hf_cocondenser.finetuning.recipes import recipe_settings
 
-
-@dataclass
-class FinetuneArguments:
-    """Where things are."""
-
-    output_dir: str = field(metadata={"help": "folder that becomes the retriever; its steps/ holds the way there"})
-    data: str | None = field(
-        default=None, metadata={"help": "BEIR folder with qrels/train.tsv (and qrels/dev.tsv, if there is one)"}
-    )
-    recipe: Literal["cocondenser", "gtr", "rocketqa"] = field(
-        default="cocondenser",
-        metadata={
-            "help": "defaults of all other options; gtr: T5 encoders as in arXiv 2112.07899; rocketqa: negatives denoised"
-            " by a cross-encoder as in arXiv 2010.08191 (see --recipe NAME --help)"
-        },
-    )
-    overwrite: bool = field(default=False, metadata={"help": "do steps again whose inputs changed"})
+Recipe = Literal["gtr", "rocketqa"]
 
 
 def run(
     checkpoint: str,
-    arguments: FinetuneArguments,
-    config: FinetuneConfig,
+    args: RetrieverTrainingArguments,
     mining: MiningConfig,
     pairs: PairsConfig,
+    development: DevelopmentConfig,
     columns: DocumentColumns,
+    *,
+    data: Sequence[str] = (),
+    dev: str | None = None,
+    recipe: Recipe | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Fine-tune `checkpoint`.
 
     Args:
         checkpoint: sentence-transformers model, plain encoder checkpoint (T5 too) or Condenser pre-training
             checkpoint.
+        data: BEIR folders with qrels/train.tsv (and qrels/dev.tsv, if there is one); several are searched as one.
+        dev: BEIR folder with development queries (default: those of the data, or held-out ones).
+        recipe: a paper's settings as defaults of all other options; gtr: T5 encoders as in arXiv 2112.07899;
+            rocketqa: negatives denoised by a cross-encoder as in arXiv 2010.08191 (see --recipe NAME --help).
+        overwrite: do steps again whose inputs changed.
     """
     from hf_cocondenser.finetuning.finetune import finetune
 
-    if arguments.data is None and pairs.stages != "pretrain":
+    if not data and pairs.stages != "pretrain":
         raise InputError("the following arguments are required: --data (or --stages pretrain, with --pairs).")
+    options = (args, mining, pairs, development)
+    query_column = pairs.query_column if data and not pairs.pairs else None
     finetune(
         checkpoint,
-        arguments.data,
-        arguments.output_dir,
-        config,
-        mining,
-        pairs,
-        columns=Columns(
-            **vars(columns), query_column=pairs.query_column if arguments.data and not pairs.pairs else None
-        ),
-        overwrite=arguments.overwrite,
+        list(data) or None,
+        args.named_folder(),
+        *options,
+        dev=dev,
+        columns=Columns(**vars(columns), query_column=query_column),
+        overwrite=overwrite,
     )
 
 
@@ -72,6 +66,10 @@ COMMAND = Command(
   hf-cocondenser finetune bert-base-uncased --recipe rocketqa --batch-size 256 --data data/nq --output-dir runs/rocketqa
 The same command again goes on where it stopped, and does nothing that is already done.""",
     run=run,
+    first=(
+        *("data", "output_dir", "recipe", "num_train_epochs", "max_steps", "per_device_train_batch_size"),
+        *("learning_rate", "negatives_per_query", "rounds", "passage_length", "report_to"),
+    ),
     recipes=recipe_settings,
     target="checkpoint",
 )

@@ -3,47 +3,46 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from hf_cocondenser.cli.command import Command
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
+from hf_cocondenser.cli.finetune import Recipe
+from hf_cocondenser.errors import InputError
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
 from hf_cocondenser.finetuning.recipes import recipe_settings
 from hf_cocondenser.research.study.plan import StudyConfig
 
 
-@dataclass
-class StudyArguments:
-    """Where things are."""
-
-    data: str = field(metadata={"help": "BEIR folder to train on (qrels/train.tsv)"})
-    output_dir: str = field(metadata={"help": "folder for tables, plots and the trained cells"})
-    recipe: Literal["cocondenser", "gtr"] = field(default="gtr", metadata={"help": "defaults of the training"})
-    overwrite: bool = field(default=False, metadata={"help": "do cells again whose inputs changed"})
-
-
 def run(
     models: list[str],
-    arguments: StudyArguments,
     config: StudyConfig,
-    finetuning: FinetuneConfig,
+    args: RetrieverTrainingArguments,
     mining: MiningConfig,
     pairs: PairsConfig,
+    development: DevelopmentConfig,
+    *,
+    data: str | None = None,
+    recipe: Recipe = "gtr",
+    overwrite: bool = False,
 ) -> None:
     """Run the study.
 
     Args:
         models: checkpoints, or t5:LAYERSxHIDDEN for T5 encoders that were never trained.
+        data: BEIR folder to train on (qrels/train.tsv).
+        recipe: a paper's settings as defaults of the training (see finetune --help).
+        overwrite: do cells again whose inputs changed.
     """
     from hf_cocondenser.research.study.study import run_study
     from hf_cocondenser.utils.distributed import processes
 
-    report = run_study(
-        models, arguments.data, arguments.output_dir, config, finetuning, mining, pairs, overwrite=arguments.overwrite
-    )
+    if data is None:
+        raise InputError("the following arguments are required: --data.")
+    options = (config, args, mining, pairs, development)
+    report = run_study(models, data, args.named_folder(), *options, overwrite=overwrite)
     if processes().is_main_process:
-        sys.stdout.write(f"{report}\nWritten to {Path(arguments.output_dir) / 'report.md'}\n")
+        sys.stdout.write(f"{report}\nWritten to {Path(args.named_folder()) / 'report.md'}\n")
 
 
 COMMAND = Command(

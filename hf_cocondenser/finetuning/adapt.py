@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 
 from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.dataset import SpanDataset
+from hf_cocondenser.data.documents import load_documents
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.tokenizer import load_tokenizer, tokenizer_hash
-from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, require_used
-from hf_cocondenser.finetuning.finetune import finetune
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
+from hf_cocondenser.finetuning.finetune import chosen_options, finetune
+from hf_cocondenser.finetuning.inputs import Model, written_model
 from hf_cocondenser.finetuning.queries.from_documents import pseudo_queries
 from hf_cocondenser.finetuning.retriever_start import with_encoder
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
 from hf_cocondenser.pretraining.pretrain import pretrain
-from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.distributed import alone_in_its_folder, processes
 from hf_cocondenser.utils.hashes import checkpoint_hash, hash_texts
+from hf_cocondenser.utils.options import NonNegativeFloat, PositiveFloat, PositiveInt, check, option
 from hf_cocondenser.utils.steps import STEPS, make_steps, run_step
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -33,77 +39,86 @@ _CHECKPOINT, _RETRIEVER, _SPANS = "checkpoint", "retriever", "spans"
 
 @dataclass
 class AdaptConfig:
-    """The pre-training part of `adapt`; the rest is `FinetuneConfig` and `MiningConfig`.
+    """The pre-training part of `adapt`; the rest is `finetune`'s.
 
     Raises:
         InputError: a value is out of its range.
     """
 
-    pretrain_epochs: float = field(default=8.0, metadata={"help": "coCondenser passes over the corpus; 0: none"})
-    pretrain_steps: int = field(
-        default=0, metadata={"help": "steps of pre-training, instead of epochs (0: by epochs)"}
+    pretrain_epochs: NonNegativeFloat = option(
+        8.0, "coCondenser passes over the corpus; with 0 it is left out", group="pre-training"
     )
-    pretrain_batch_size: int = field(default=128, metadata={"help": "documents (two spans each) per device and step"})
-    pretrain_learning_rate: float = field(default=1e-4, metadata={"help": "peak learning rate of pre-training"})
-    pretrain_temperature: float | None = field(
-        default=None,
-        metadata={"help": "dot products of spans are divided by it (default: the start's own if it has one, else 1)"},
+    pretrain_steps: PositiveInt | None = option(None, "steps of pre-training, instead of epochs", group="pre-training")
+    pretrain_batch_size: PositiveInt = option(
+        128, "documents (two spans each) per device and step", group="pre-training"
     )
-    pretrain_max_length: int = field(default=128, metadata={"help": "tokens of a span, special tokens included"})
-    passages_per_document: int = field(default=8, metadata={"help": "passages of a document that are used"})
+    pretrain_learning_rate: PositiveFloat = option(1e-4, "peak learning rate of pre-training", group="pre-training")
+    pretrain_temperature: PositiveFloat | None = option(
+        None,
+        "dot products of spans are divided by it (default: the start's own if it has one, else 1)",
+        group="pre-training",
+    )
+    pretrain_max_length: PositiveInt = option(128, "tokens of a span, special tokens included", group="pre-training")
+    passages_per_document: PositiveInt = option(8, "passages of a document that are used", group="pre-training")
 
     def __post_init__(self) -> None:
-        if self.pretrain_epochs < 0 or self.pretrain_steps < 0:
-            raise InputError("pretrain_epochs and pretrain_steps cannot be negative.")
-        if self.passages_per_document < 1:
-            raise InputError(f"passages_per_document is {self.passages_per_document}; it must be 1 or more.")
+        check(self)
 
 
 @alone_in_its_folder
 def adapt(
-    start: str | Path,
-    documents: Dataset,
+    start: Model,
+    documents: str | Path | Dataset,
     output_dir: str | Path,
     config: AdaptConfig | None = None,
-    finetuning: FinetuneConfig | None = None,
+    args: RetrieverTrainingArguments | None = None,
     mining: MiningConfig | None = None,
+    pairs: PairsConfig | Sequence[str] | None = None,
+    development: DevelopmentConfig | None = None,
     *,
-    name: str = "corpus",
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    recipe: str | None = None,
+    name: str | None = None,
     overwrite: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Make a retriever for `documents` without any judgement; `output_dir` becomes the retriever.
 
     coCondenser pre-training on the documents, from `start`; queries from their titles or first sentences; then
     `finetune` on those. Like there, every step is skipped when it is done and goes on where it was killed. The
     pre-trained encoder of a sentence-transformers model goes back to its own pooling, projection and similarity, unless
-    the configuration names a pooling.
+    the arguments name a pooling.
 
     Args:
-        start: a sentence-transformers model, a Condenser or any other encoder checkpoint, with its tokenizer.
-        documents: as `load_documents` gives them.
+        start: a sentence-transformers model, a Condenser or any other encoder checkpoint with its tokenizer, by name or
+            as an object.
+        documents: a file, folder or Hub data set that `load_documents` reads, or what it gives.
         output_dir: where the retriever goes.
         config: pre-training.
-        finetuning: rounds and training.
-        mining: hard negatives.
+        args, mining, pairs, development: as `finetune` takes them; so are `tokenizer` and `recipe`.
         name: what to call the documents.
         overwrite: do steps again whose inputs changed.
+        options: single fields of `finetune`'s configurations, by name, instead of these.
 
     Returns:
         `finetune`'s summary.
 
     Raises:
-        InputError: documents or checkpoint cannot be used, or a step was done before with other inputs.
+        InputError: documents, checkpoint or an option cannot be used, or a step was done before with other inputs.
     """
-    config, finetuning, mining = config or AdaptConfig(), finetuning or FinetuneConfig(), mining or MiningConfig()
-    require_used(finetuning, mining)
+    config = config or AdaptConfig()
+    given = chosen_options((args, mining, pairs, development), recipe, options)
+    if isinstance(documents, str | Path):
+        name = name or Path(documents).name
+        documents = load_documents(documents)  # type: ignore[assignment]
     output_dir = Path(output_dir)
     steps = output_dir / STEPS
     make_steps(output_dir, overwrite)
-    train = pseudo_queries(documents, name, config.passages_per_document)
-    checkpoint: str | Path = start
+    train = pseudo_queries(documents, name or "corpus", config.passages_per_document)
+    checkpoint = written_model(start, tokenizer, steps)
     if config.pretrain_epochs or config.pretrain_steps:
-        checkpoint = _pretrained(start, documents, steps, config, finetuning, name, overwrite)
-    return finetune(checkpoint, train, output_dir, finetuning, mining, overwrite=overwrite)
+        checkpoint = _pretrained(checkpoint, documents, steps, config, given.args, train.name, overwrite)
+    return finetune(checkpoint, train, output_dir, *given, overwrite=overwrite)
 
 
 def _pretrained(
@@ -111,13 +126,12 @@ def _pretrained(
     documents: Dataset,
     steps: Path,
     config: AdaptConfig,
-    finetuning: FinetuneConfig,
+    args: RetrieverTrainingArguments,
     name: str,
     overwrite: bool,
 ) -> Path:
     from sentence_transformers.util import is_sentence_transformer_model
 
-    device = processes().device
     recipe = SpanOptions(target_tokens=min(SpanOptions.target_tokens, config.pretrain_max_length - 2))
     texts = ((row["_id"], "\n".join([row["title"], *row["passages"]])) for row in documents)
 
@@ -133,33 +147,34 @@ def _pretrained(
         arguments = CondenserTrainingArguments(
             output_dir=str(folder / _CHECKPOINT),
             stage="cocondenser",
-            num_train_epochs=config.pretrain_epochs,
+            num_train_epochs=config.pretrain_epochs or 1,
             max_steps=config.pretrain_steps or -1,
-            per_device_train_batch_size=_batch_size(steps / "spans" / _SPANS, config, finetuning.seed),
+            per_device_train_batch_size=_batch_size(steps / "spans" / _SPANS, config, args.seed),
             learning_rate=config.pretrain_learning_rate,
             temperature=config.pretrain_temperature,
-            bf16=resolve_precision(finetuning.precision, device) == "bfloat16",
-            use_cpu=device.type == "cpu",
-            seed=finetuning.seed,
+            bf16=args.bf16,
+            fp16=args.fp16,
+            use_cpu=args.use_cpu,
+            seed=args.seed,
             save_total_limit=1,
-            report_to="none",
+            report_to=args.report_to,
         )
-        options = ModelOptions(dropout=finetuning.dropout, max_length=config.pretrain_max_length)
+        options = ModelOptions(dropout=args.dropout, max_length=config.pretrain_max_length)
         trainer = pretrain(start, steps / "spans" / _SPANS, arguments, options)
         if keeps_pooling and processes().is_main_process:
             with_encoder(checkpoint_path(start), folder / _CHECKPOINT, folder / _RETRIEVER)
         return {"steps": trainer.state.global_step}
 
-    keeps_pooling = finetuning.pooling == "auto" and is_sentence_transformer_model(str(checkpoint_path(start)))
+    keeps_pooling = args.pooling is None and is_sentence_transformer_model(str(checkpoint_path(start)))
     inputs |= {
         "start": str(start),
         "weights": checkpoint_hash(start),
         **asdict(config),
-        "seed": finetuning.seed,
-        "dropout": finetuning.dropout,
+        "seed": args.seed,
+        "dropout": args.dropout,
         "keeps_pooling": keeps_pooling,
     }
-    inputs |= {"precision": finetuning.precision, "processes": processes().num_processes}
+    inputs |= {"precision": args.precision, "processes": processes().num_processes}
     run_step(steps / "pretrained", inputs, train, overwrite=overwrite, everywhere=True)
     return steps / "pretrained" / (_RETRIEVER if keeps_pooling else _CHECKPOINT)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hf_cocondenser.data.tokenizer import train_wordpiece
-from hf_cocondenser.finetuning.config import FinetuneConfig, PairsConfig, settings
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import DevelopmentConfig, PairsConfig, settings
 from hf_cocondenser.finetuning.fresh_t5 import fresh_inputs, fresh_t5_config, is_fresh_t5, make_fresh_t5
 from hf_cocondenser.finetuning.pairs.training import open_stream, sources_signature, train_on_pairs
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
@@ -26,8 +27,9 @@ def begin(
     train: RetrievalData | None,
     dev: RetrievalData | None,
     steps: Path,
-    config: FinetuneConfig,
+    args: RetrieverTrainingArguments,
     pairs: PairsConfig,
+    development: DevelopmentConfig,
     overwrite: bool = False,
 ) -> tuple[str | Path, dict[str, dict[str, Any]]]:
     """Make what fine-tuning starts from.
@@ -37,8 +39,9 @@ def begin(
         train: a fresh encoder and its tokenizer are made for its corpus; where there is none, for the first pairs.
         dev: measured while training on pairs.
         steps: folder of the steps.
-        config: training.
+        args: training.
         pairs: the stage on pairs.
+        development: the measure that is looked at on the way.
         overwrite: do steps again whose inputs changed.
 
     Returns:
@@ -47,10 +50,10 @@ def begin(
     manifests: dict[str, dict[str, Any]] = {}
     start = checkpoint
     if is_fresh_t5(checkpoint):
-        manifests["fresh"] = _fresh(str(checkpoint), train, steps, config, pairs, overwrite)
+        manifests["fresh"] = _fresh(str(checkpoint), train, steps, args, pairs, overwrite)
         start = steps / "fresh" / _ENCODER
     if pairs.wanted:
-        manifests["pairs"] = _on_pairs(start, dev, steps, config, pairs, overwrite)
+        manifests["pairs"] = _on_pairs(start, dev, steps, args, pairs, development.dev_measure, overwrite)
         start = steps / "pairs" / RETRIEVER
     return start, manifests
 
@@ -59,46 +62,39 @@ def _fresh(
     shape: str,
     train: RetrievalData | None,
     steps: Path,
-    config: FinetuneConfig,
+    args: RetrieverTrainingArguments,
     pairs: PairsConfig,
     overwrite: bool,
 ) -> dict[str, Any]:
-    fresh_t5_config(shape, config.vocabulary)  # refuses a bad shape before the tokenizer is trained
+    fresh_t5_config(shape, args.vocabulary)  # refuses a bad shape before the tokenizer is trained
 
     def work(folder: Path) -> dict[str, Any]:
         if train is not None:
             documents, questions = list(train.corpus.values()), list(train.queries.values())
         else:
-            first = list(islice(open_stream(pairs, config.seed)(), _PAIRS_FOR_FRESH))
+            first = list(islice(open_stream(pairs, args.seed)(), _PAIRS_FOR_FRESH))
             documents, questions = [pair.positive for pair in first], [pair.query for pair in first]
-        tokenizer = train_wordpiece(chain(documents, questions), config.vocabulary)
-        make_fresh_t5(shape, tokenizer, documents, folder / _ENCODER, config)
+        tokenizer = train_wordpiece(chain(documents, questions), args.vocabulary)
+        make_fresh_t5(shape, tokenizer, documents, folder / _ENCODER, args)
         return {}
 
     texts = data_hashes(train) if train is not None else sources_signature(pairs)
-    return run_step(steps / "fresh", fresh_inputs(shape, texts, config), work, overwrite=overwrite)
+    return run_step(steps / "fresh", fresh_inputs(shape, texts, args), work, overwrite=overwrite)
 
 
 def _on_pairs(
     start: str | Path,
     dev: RetrievalData | None,
     steps: Path,
-    config: FinetuneConfig,
+    args: RetrieverTrainingArguments,
     pairs: PairsConfig,
+    dev_measure: str,
     overwrite: bool,
 ) -> dict[str, Any]:
-    model = load_starting_point(start, config)
-    without = (
-        "rounds",
-        "round2_start",
-        "round2_negatives",
-        "negatives_per_query",
-        "epochs",
-        "max_steps",
-        "train_share",
-    )
+    model = load_starting_point(start, args)
     inputs = {
-        **settings(config, *without),
+        **settings(args, "negatives_per_query", "num_train_epochs", "max_steps"),
+        "dev_measure": dev_measure,
         **settings(pairs, "stages"),
         "sources": sources_signature(pairs),
         "start": fingerprint(model),
@@ -108,7 +104,7 @@ def _on_pairs(
     return run_step(
         steps / "pairs",
         inputs,
-        lambda folder: train_on_pairs(model, pairs, dev, folder, config),
+        lambda folder: train_on_pairs(model, pairs, dev, folder, args, dev_measure),
         overwrite=overwrite,
         everywhere=True,
     )

@@ -57,13 +57,13 @@ def sample_queries(train: RetrievalData, share: float, seed: int) -> RetrievalDa
     return restrict(train, [judged[i] for i in chosen])
 
 
-def sample_dev(dev: RetrievalData, queries: int, documents: int, seed: int) -> RetrievalData:
+def sample_dev(dev: RetrievalData, queries: int, documents: int | None, seed: int) -> RetrievalData:
     """A seeded sample of development queries, to be ranked over all their relevant documents and random others.
 
     Args:
         dev: all of them.
         queries: queries at most.
-        documents: documents at most, more only when more are relevant; 0 keeps the corpus.
+        documents: documents at most, more only when more are relevant; None keeps the corpus.
         seed: of the sample.
     """
     rng = np.random.default_rng(seed)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.latent_t5 import start_projection, start_t5_from_texts
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.hub.layout import save_portable
@@ -62,7 +61,11 @@ def fresh_t5_config(shape: str, vocabulary: int) -> T5Config:
 
 
 def make_fresh_t5(
-    shape: str, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], folder: Path, config: FinetuneConfig
+    shape: str,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    folder: Path,
+    args: RetrieverTrainingArguments,
 ) -> Path:
     """Write an untrained retriever on T5 that begins as a latent semantic model of its texts (`start_t5_from_texts`).
 
@@ -71,7 +74,7 @@ def make_fresh_t5(
         tokenizer: its vocabulary becomes the encoder's; `train_wordpiece` makes one of the texts it is for.
         texts: what it is for.
         folder: where to.
-        config: seed, pooling, projection and similarity.
+        args: seed, pooling, projection and similarity.
 
     Returns:
         `folder`.
@@ -87,20 +90,20 @@ def make_fresh_t5(
     shape_config.pad_token_id = tokenizer.pad_token_id
     last = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
     shape_config.eos_token_id = last
-    torch.manual_seed(config.seed)
+    torch.manual_seed(args.seed)
     encoder = T5EncoderModel(shape_config)
-    start_t5_from_texts(encoder, tokenizer, texts, seed=config.seed)
+    start_t5_from_texts(encoder, tokenizer, texts, seed=args.seed)
     encoder.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    if config.projection:
-        retriever = load_starting_point(folder, replace(config, untied=False, dropout=None))
+    if args.projection:
+        retriever = load_starting_point(folder, args.changed(untied=False, dropout=None))
         for module in retriever:
             if isinstance(module, Dense):
-                start_projection(module.linear.weight, seed=config.seed)
+                start_projection(module.linear.weight, seed=args.seed)
         save_portable(retriever, folder)
     return folder
 
 
-def fresh_inputs(shape: str, texts: Any, config: FinetuneConfig) -> dict[str, Any]:
+def fresh_inputs(shape: str, texts: Any, args: RetrieverTrainingArguments) -> dict[str, Any]:
     """What a fresh encoder depends on; `texts` tells them apart."""
-    return {"shape": shape, "texts": texts} | {name: getattr(config, name) for name in _READ}
+    return {"shape": shape, "texts": texts} | {name: getattr(args, name) for name in _READ}

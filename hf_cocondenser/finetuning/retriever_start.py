@@ -1,4 +1,4 @@
-"""What fine-tuning starts from: any checkpoint as a retriever, with the configuration's lengths and dropout."""
+"""What fine-tuning starts from: any checkpoint as a retriever, with the arguments' lengths and dropout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from hf_cocondenser.backbones import set_dropout, usable_positions
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.hub.layout import save_portable
 from hf_cocondenser.hub.records import PRETRAINING, pretraining_without_paths, read_pretraining
 from hf_cocondenser.retrieval.encode import resolve_precision
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def load_starting_point(checkpoint: str | Path, config: FinetuneConfig) -> SentenceTransformer:
-    """Load what is to be fine-tuned (`as_retriever`), with the configuration's lengths, similarity and dropout.
+def load_starting_point(checkpoint: str | Path, args: RetrieverTrainingArguments) -> SentenceTransformer:
+    """Load what is to be fine-tuned (`as_retriever`), with the arguments' lengths, similarity and dropout.
 
-    A plain encoder or a Condenser gets the pooling and projection that the configuration names.
+    A plain encoder or a Condenser gets the pooling and projection that the arguments name.
 
     Raises:
         InputError: it cannot be loaded, or does not say what it compares by.
     """
-    attention = config.attention or _fast_attention(config.precision)
+    attention = args.attn_implementation or _fast_attention(args.precision)
     model = as_retriever(
         checkpoint,
-        pooling=config.pooling,
-        similarity=config.similarity,
+        pooling=args.pooling or "auto",
+        similarity=args.similarity,
         attention=attention,
         device=local_device(),
     )
@@ -47,14 +47,14 @@ def load_starting_point(checkpoint: str | Path, config: FinetuneConfig) -> Sente
         raise InputError(f"'{checkpoint}' does not say what it compares by; choose --similarity dot or cosine.")
     if model.similarity_fn_name not in SIMILARITIES:
         raise InputError(f"'{checkpoint}' compares by '{model.similarity_fn_name}'; choose similarity dot or cosine.")
-    if config.projection and not is_retriever(checkpoint):
-        model = with_modules(model, [*model, *_projection(model, config)])
-    if config.untied:
+    if args.projection and not is_retriever(checkpoint):
+        model = with_modules(model, [*model, *_projection(model, args)])
+    if args.untied:
         model = untie(model)
     for transformer in transformers_of(model):
-        _set_lengths(transformer, config)
-        if config.dropout is not None:
-            set_dropout(transformer.auto_model, config.dropout)
+        _set_lengths(transformer, args)
+        if args.dropout is not None:
+            set_dropout(transformer.auto_model, args.dropout)
     return model
 
 
@@ -79,13 +79,13 @@ def with_encoder(retriever: str | Path, pretrained: Path, output_dir: Path) -> N
     write_json(output_dir / PRETRAINING, pretraining_without_paths(read_pretraining(pretrained / PRETRAINING)))
 
 
-def _projection(model: SentenceTransformer, config: FinetuneConfig) -> list[torch.nn.Module]:
+def _projection(model: SentenceTransformer, args: RetrieverTrainingArguments) -> list[torch.nn.Module]:
     """A linear layer without bias and, for cosines, the scaling to length 1 (GTR)."""
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
-    torch.manual_seed(config.seed)  # untied encoders, other processes and a second call get the same weights
+    torch.manual_seed(args.seed)  # untied encoders, other processes and a second call get the same weights
     width = transformers_of(model)[0].get_embedding_dimension()
-    dense = Dense(width, config.projection, bias=False, activation_function=torch.nn.Identity())
+    dense = Dense(width, args.projection, bias=False, activation_function=torch.nn.Identity())
     return [dense, Normalize()] if model.similarity_fn_name == "cosine" else [dense]
 
 
@@ -106,11 +106,11 @@ def untie(model: SentenceTransformer) -> SentenceTransformer:
     return with_modules(model, [Router.for_query_document(query_modules=routes[0], document_modules=routes[1])])
 
 
-def _set_lengths(transformer: Any, config: FinetuneConfig) -> None:
-    longest = max(config.query_length, config.passage_length)
+def _set_lengths(transformer: Any, args: RetrieverTrainingArguments) -> None:
+    longest = max(args.query_length, args.passage_length)
     limit = usable_positions(transformer.auto_model) or longest
-    transformer.query_length = min(config.query_length, limit)
-    transformer.document_length = min(config.passage_length, limit)
+    transformer.query_length = min(args.query_length, limit)
+    transformer.document_length = min(args.passage_length, limit)
     transformer.max_seq_length = min(longest, limit)
     if longest > limit:
         logger.warning("The model has %d positions; longer texts are cut there.", limit)

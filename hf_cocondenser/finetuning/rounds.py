@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, settings
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import CROSS_ENCODER_TRAINING, DevelopmentConfig, MiningConfig, settings
 from hf_cocondenser.finetuning.negatives.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
-from hf_cocondenser.finetuning.negatives.cross_encoder_config import JUDGE_TRAINING
-from hf_cocondenser.finetuning.negatives.mining import bm25_pool, judge_pool, mined_pool
+from hf_cocondenser.finetuning.negatives.mining import bm25_pool, cross_encoder_pool, mined_pool
 from hf_cocondenser.finetuning.negatives.pools import PairScorer, read_pool, write_pool
 from hf_cocondenser.finetuning.negatives.train_cross_encoder import (
     MODEL,
-    judge_report,
+    cross_encoder_report,
     require_classifiable,
-    train_judge,
+    train_cross_encoder,
 )
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
@@ -66,8 +66,9 @@ class FinetuningJob:
         train: training queries, judgements and corpus.
         dev: what chooses the checkpoint; None keeps the last one.
         steps: folder of the steps.
-        config: rounds and training.
-        mining: hard negatives.
+        args: training.
+        mining: rounds and hard negatives.
+        development: the measure that chooses the weights.
         overwrite: do steps again whose inputs changed.
     """
 
@@ -77,96 +78,104 @@ class FinetuningJob:
         train: RetrievalData,
         dev: RetrievalData | None,
         steps: Path,
-        config: FinetuneConfig,
+        args: RetrieverTrainingArguments,
         mining: MiningConfig,
+        development: DevelopmentConfig,
         overwrite: bool = False,
     ) -> None:
         self.start = start
         self.train = train
         self.dev = dev
         self.steps = steps
-        self.config = config
+        self.args = args
         self.mining = mining
+        self.development = development
         self.overwrite = overwrite
         self.hashes = data_hashes(train)
 
     def run(self) -> dict[str, dict[str, Any]]:
         """Do what is left to do; returns the steps' manifests, the last round last."""
-        if self.config.rounds == 2 and self.mining.trains_judge:
-            require_classifiable(self._judge_start())  # before round 1, not after it
-        manifests = {BM25: bm25_step(self.steps / BM25, self.train, self.mining, self.config.seed, self.overwrite)}
+        if self.mining.rounds == 2 and self.mining.trains_cross_encoder:
+            require_classifiable(self._cross_encoder_start())  # before round 1, not after it
+        manifests = {BM25: bm25_step(self.steps / BM25, self.train, self.mining, self.args.seed, self.overwrite)}
         manifests["round1"] = self._round("round1", self._start(), [BM25])
-        if self.config.rounds == 2:
+        if self.mining.rounds == 2:
             round1 = manifests["round1"]["result"]["model_hash"]
-            judge = self.mining.cross_encoder
-            if self.mining.trains_judge:
-                manifests["cross_encoder"] = self._train_judge(round1)
-                judge = f"trained, {manifests['cross_encoder']['result']['model_hash']}"
-            manifests["mined"] = self._mine(round1, judge)
-            pools = [BM25, "mined"] if self.config.round2_negatives == "both" else ["mined"]
+            scored_by = self.mining.cross_encoder
+            if self.mining.trains_cross_encoder:
+                manifests["cross_encoder"] = self._train_cross_encoder(round1)
+                scored_by = f"trained, {manifests['cross_encoder']['result']['model_hash']}"
+            manifests["mined"] = self._mine(round1, scored_by)
+            pools = [BM25, "mined"] if self.mining.round2_negatives == "both" else ["mined"]
             if self.mining.unlabelled_queries:
-                manifests["labelled"] = self._label(round1, judge)
+                manifests["labelled"] = self._label(round1, scored_by)
                 pools.append("labelled")
             if processes().is_main_process:
                 shutil.rmtree(self.steps / f"embeddings-{round1[:12]}", ignore_errors=True)
-            manifests["round2"] = self._round("round2", self._start(self.config.round2_start), pools)
+            manifests["round2"] = self._round("round2", self._start(self.mining.round2_start), pools)
         return manifests
 
     def _start(self, which: str = "pretrained") -> SentenceTransformer:
         checkpoint = self.start if which == "pretrained" else self.steps / "round1" / RETRIEVER
-        return load_starting_point(checkpoint, self.config)
+        return load_starting_point(checkpoint, self.args)
 
-    def _judge_start(self) -> SentenceTransformer:
+    def _cross_encoder_start(self) -> SentenceTransformer:
         start = self.mining.cross_encoder_start
-        return load_starting_point(start, self.config) if start else self._start()
+        return load_starting_point(start, self.args) if start else self._start()
 
-    def _train_judge(self, model: str) -> dict[str, Any]:
+    def _train_cross_encoder(self, model: str) -> dict[str, Any]:
         """A cross-encoder, trained against passages that round 1's retriever finds."""
-        encoder = self._judge_start()
+        encoder = self._cross_encoder_start()
 
         def work(folder: Path) -> dict[str, Any]:
             searcher = self._searcher(model)
             counts: dict[str, int] = {}
             if processes().is_main_process:
-                pool, counts = judge_pool(searcher, self.train, self.mining, self.config.seed)
+                pool, counts = cross_encoder_pool(searcher, self.train, self.mining, self.args.seed)
                 write_pool(folder / NEGATIVES, pool)
             wait_for_everyone()
             pool = read_pool(folder / NEGATIVES)
-            precision, seed = self.config.precision, self.config.seed
-            judge, left_out = train_judge(
-                encoder, self.train, pool, folder, self.mining, precision=precision, seed=seed
-            )
+            cross_encoder, left_out = train_cross_encoder(encoder, self.train, pool, folder, self.mining, self.args)
             if not processes().is_main_process:
                 return {}
             scores = load_cross_encoder(str(folder / MODEL))([(pair["query"], pair["passage"]) for pair in left_out])
             write_json(folder / HELD_OUT, {"scores": scores.tolist(), "labels": [pair["label"] for pair in left_out]})
-            return {"counts": counts, "model_hash": fingerprint(judge)}
+            return {"counts": counts, "model_hash": fingerprint(cross_encoder)}
 
-        own = {name: getattr(self.mining, name) for name in JUDGE_TRAINING if name != "cross_encoder_start"}
-        inputs = {**self.hashes, **own, "start": fingerprint(encoder), "model": model, "seed": self.config.seed}
+        own = {name: getattr(self.mining, name) for name in CROSS_ENCODER_TRAINING if name != "cross_encoder_start"}
+        inputs = {**self.hashes, **settings(self.args), **own, "start": fingerprint(encoder), "model": model}
         manifest = self._step("cross_encoder", inputs, work, everywhere=True)
         # The thresholds are no inputs of the training: they may change without it, and the report with them.
         held_out = read_json(self.steps / "cross_encoder" / HELD_OUT, {"scores": list, "labels": list})
-        report = judge_report(np.array(held_out["scores"]), np.array(held_out["labels"]), self.mining)
+        report = cross_encoder_report(np.array(held_out["scores"]), np.array(held_out["labels"]), self.mining)
         logger.info("The cross-encoder on queries it has not seen: %s", report)
         return {**manifest, "result": manifest["result"] | report}
 
-    def _judge(self) -> PairScorer | None:
-        name = self.steps / "cross_encoder" / MODEL if self.mining.trains_judge else self.mining.cross_encoder
+    def _cross_encoder(self) -> PairScorer | None:
+        name = self.steps / "cross_encoder" / MODEL if self.mining.trains_cross_encoder else self.mining.cross_encoder
         return load_cross_encoder(str(name)) if name else None
 
-    def _mine(self, model: str, judge: str | None) -> dict[str, Any]:
+    def _mine(self, model: str, scored_by: str | None) -> dict[str, Any]:
         def work(folder: Path) -> dict[str, Any]:
             searcher = self._searcher(model)
             if not processes().is_main_process:
                 return {}
-            pool, report = mined_pool(searcher, self.train, self.mining, self.config.seed, self._judge())
+            pool, report = mined_pool(searcher, self.train, self.mining, self.args.seed, self._cross_encoder())
             write_pool(folder / NEGATIVES, pool)
             return report
 
-        without = ("bm25_depth", "bm25_negatives", "unlabelled_queries", "positive_above", *JUDGE_TRAINING)
-        own = {**settings(self.mining, *without), "cross_encoder": judge}
-        inputs = {**self.hashes, **own, "model": model, "seed": self.config.seed}
+        without = (
+            "rounds",
+            "round2_start",
+            "round2_negatives",
+            "bm25_depth",
+            "bm25_negatives",
+            "unlabelled_queries",
+            "positive_above",
+            *CROSS_ENCODER_TRAINING,
+        )
+        own = {**settings(self.mining, *without), "cross_encoder": scored_by}
+        inputs = {**self.hashes, **own, "model": model, "seed": self.args.seed}
         return self._step("mined", inputs, work, everywhere=True)
 
     def _searcher(self, model: str) -> DenseSearcher:
@@ -174,7 +183,7 @@ class FinetuningJob:
         cache = self.steps / f"embeddings-{model[:12]}"
         return DenseSearcher.build(self._start("round1"), self.train.corpus, cache_dir=cache, show_progress=True)
 
-    def _label(self, model: str, judge: str | None) -> dict[str, Any]:
+    def _label(self, model: str, scored_by: str | None) -> dict[str, Any]:
         known = [*self.train.queries.values(), *(self.dev.queries.values() if self.dev else ())]
         queries = read_unlabelled(str(self.mining.unlabelled_queries), known)
 
@@ -186,7 +195,7 @@ class FinetuningJob:
                 searcher.search(queries, self.mining.mine_depth),
                 queries,
                 self.train.corpus,
-                self._judge(),  # type: ignore[arg-type]  # the configuration sees to it that there is one
+                self._cross_encoder(),  # type: ignore[arg-type]  # the configuration sees to it that there is one
                 above=self.mining.positive_above,
                 below=self.mining.negative_below,
                 depth=self.mining.mine_depth,
@@ -198,7 +207,7 @@ class FinetuningJob:
             return {"counts": counts}
 
         names = ("mine_depth", "mine_negatives", "negative_below", "positive_above")
-        own = {name: getattr(self.mining, name) for name in names} | {"cross_encoder": judge}
+        own = {name: getattr(self.mining, name) for name in names} | {"cross_encoder": scored_by}
         inputs = {"corpus": self.hashes["corpus"], "unlabelled": hash_texts(queries.items()), "model": model, **own}
         return self._step("labelled", inputs, work, everywhere=True)
 
@@ -213,14 +222,15 @@ class FinetuningJob:
                 self.train.corpus,
                 relevant,
                 [read_pool(self.steps / pool / NEGATIVES) for pool in pools],
-                self.config.negatives_per_query,
-                self.config.seed,
+                self.args.negatives_per_query,
+                self.args.seed,
             )
-            return train_round(model, training_set, self.dev, folder, self.config)
+            return train_round(model, training_set, self.dev, folder, self.args, self.development.dev_measure)
 
         inputs = {
             **self.hashes,
-            **settings(self.config, "rounds", "round2_start", "round2_negatives"),
+            **settings(self.args),
+            "dev_measure": self.development.dev_measure,
             "start": fingerprint(model),
             "pools": {pool: folder_hash(self.steps / pool) for pool in pools},
             "dev": None if self.dev is None else data_hashes(self.dev),

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_cocondenser.backbones import is_t5
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config, is_fresh_t5
-from hf_cocondenser.retrieval.encode import resolve_precision
-from hf_cocondenser.utils.distributed import processes, training_device
+from hf_cocondenser.utils.distributed import processes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -66,7 +65,7 @@ def t5_size(name: str) -> PreTrainedConfig:
     return T5Config(num_layers=layers, d_model=width, d_ff=forward, num_heads=heads, d_kv=head)
 
 
-def estimate_cost(model: PreTrainedConfig, config: FinetuneConfig, name: str = "model") -> CostEstimate:
+def estimate_cost(model: PreTrainedConfig, args: RetrieverTrainingArguments, name: str = "model") -> CostEstimate:
     """Estimate memory and arithmetic of a training step, every text as long as it may be.
 
     Weights, gradients and AdamW's two moments are float32; bfloat16 keeps a second copy of the weights while it
@@ -76,35 +75,36 @@ def estimate_cost(model: PreTrainedConfig, config: FinetuneConfig, name: str = "
 
     Args:
         model: a configuration of T5's family.
-        config: lengths, batch, precision, optimizer and the rest.
+        args: lengths, batch, precision, optimizer and the rest.
         name: what to call it.
     """
     shape: Any = model
     inner, gated = shape.num_heads * shape.d_kv, bool(getattr(shape, "is_gated_act", False))
     matrices = [(shape.d_model, inner)] * 4 + [(shape.d_model, shape.d_ff)] * (3 if gated else 2)
     layer = sum(rows * columns for rows, columns in matrices)
-    projection = config.projection * shape.d_model
+    projection = (args.projection or 0) * shape.d_model
     norms = (2 * shape.num_layers + 1) * shape.d_model
     bias = shape.relative_attention_num_buckets * shape.num_heads
     parameters = shape.num_layers * layer + shape.vocab_size * shape.d_model + norms + bias + projection
-    trained, rank = parameters, config.lora_rank
+    trained, rank = parameters, args.lora_rank or 0
     if rank:
         trained = shape.num_layers * rank * sum(rows + columns for rows, columns in matrices) + projection
-    half = _computes_in_bfloat16(config)
+    half = args.precision != "float32"
     moments = 8 * trained
-    if config.optimizer == "adafactor":  # a row and a column of each matrix
+    if args.adafactor:  # a row and a column of each matrix
         moments = 4 * (shape.num_layers * sum(rows + columns for rows, columns in matrices) + shape.vocab_size)
         moments = min(moments, 4 * trained)
-    tokens = config.batch_size * (config.query_length + (1 + config.negatives_per_query) * config.passage_length)
-    kept = min(tokens, max(config.chunk_tokens, config.passage_length)) if config.gradient_cache else tokens
-    per_layer = kept * _saved_per_token(shape, inner, gated, config.passage_length) * (2 if half else 4)
+    passages = (1 + args.negatives_per_query) * args.passage_length
+    tokens = args.per_device_train_batch_size * (args.query_length + passages)
+    kept = min(tokens, max(args.chunk_tokens, args.passage_length)) if args.gradient_cache else tokens
+    per_layer = kept * _saved_per_token(shape, inner, gated, args.passage_length) * (2 if half else 4)
     activations = per_layer * shape.num_layers
-    if config.activation_checkpointing:
+    if args.activation_checkpointing:
         activations = per_layer + kept * shape.d_model * 4 * shape.num_layers
-    attention = 4 * inner * config.passage_length * shape.num_layers
+    attention = 4 * inner * args.passage_length * shape.num_layers
     forward = tokens * (2 * shape.num_layers * layer + attention)
     backward = 1 if rank else 2  # adapters need no gradient of the frozen matrices
-    passes = 1 + backward + config.gradient_cache + config.activation_checkpointing
+    passes = 1 + backward + args.gradient_cache + bool(args.activation_checkpointing)
     return CostEstimate(
         name=name,
         parameters=parameters,
@@ -124,25 +124,20 @@ def _saved_per_token(shape: Any, inner: int, gated: bool, length: int) -> float:
     return norms + attention + (4 if gated else 1) * shape.d_ff
 
 
-def _computes_in_bfloat16(config: FinetuneConfig) -> bool:
-    device = training_device()
-    return config.precision == "float16" or resolve_precision(config.precision, device) == "bfloat16"
-
-
-def log_estimates(checkpoint: str | Path, config: FinetuneConfig) -> None:
+def log_estimates(checkpoint: str | Path, args: RetrieverTrainingArguments) -> None:
     """Log what training this model takes, beside GTR's four sizes; says nothing of models that are not T5's."""
-    shape = _shape(checkpoint, config)
+    shape = _shape(checkpoint, args)
     if shape is None:
         return
-    rows = [estimate_cost(shape, config, "this model")]
-    rows += [estimate_cost(t5_size(name), config, f"T5 {name}") for name in _SIZES]
+    rows = [estimate_cost(shape, args, "this model")]
+    rows += [estimate_cost(t5_size(name), args, f"T5 {name}") for name in _SIZES]
     logger.info(
         "Estimate per device (there: %d), %s queries a step of %d tokens, %s passages of %d (less where texts are shorter):",
         processes().num_processes,
-        f"{config.batch_size:,}",
-        config.query_length,
-        f"{config.batch_size * (1 + config.negatives_per_query):,}",
-        config.passage_length,
+        f"{args.per_device_train_batch_size:,}",
+        args.query_length,
+        f"{args.per_device_train_batch_size * (1 + args.negatives_per_query):,}",
+        args.passage_length,
     )
     for row in rows:
         gib = [part / 2**30 for part in (row.memory, row.weights, row.gradients, row.optimizer, row.activations)]
@@ -161,11 +156,11 @@ def _short(number: int) -> str:
     return f"{number / 1e9:.2f}B" if number >= 1e9 else f"{number / 1e6:.1f}M"
 
 
-def _shape(checkpoint: str | Path, config: FinetuneConfig) -> PreTrainedConfig | None:
+def _shape(checkpoint: str | Path, args: RetrieverTrainingArguments) -> PreTrainedConfig | None:
     from transformers import AutoConfig
 
     if is_fresh_t5(checkpoint):
-        return fresh_t5_config(str(checkpoint), config.vocabulary)
+        return fresh_t5_config(str(checkpoint), args.vocabulary)
     try:
         found = AutoConfig.from_pretrained(str(checkpoint))
     except (OSError, ValueError):

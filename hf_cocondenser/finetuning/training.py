@@ -1,4 +1,4 @@
-"""One round of training: a model, a training set and a configuration in, the best retriever out."""
+"""One round of training: a model, a training set and arguments in, the best retriever out."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import ProgressCallback, TrainerCallback
-from transformers.trainer_utils import IntervalStrategy
+from transformers.trainer_utils import SaveStrategy
 
 from hf_cocondenser.backbones import is_t5
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.dev import DevEvaluator
 from hf_cocondenser.finetuning.lora import add_lora, merge_lora
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
@@ -26,15 +26,14 @@ from hf_cocondenser.finetuning.trainer import RetrieverTrainer
 from hf_cocondenser.finetuning.training_set import TrainingCollator, TrainingSet
 from hf_cocondenser.hub.layout import save_portable
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
-from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.retrieval.retriever import fingerprint, transformers_of
-from hf_cocondenser.utils.distributed import on_first, training_device
+from hf_cocondenser.utils.distributed import on_first
 from hf_cocondenser.utils.progress import fit_to_output
 from hf_cocondenser.utils.steps import SCRATCH
 from hf_cocondenser.utils.trainer_checkpoints import last_checkpoint
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+    from sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +45,19 @@ def train_round(
     training_set: TrainingSet,
     dev: RetrievalData | None,
     folder: Path,
-    config: FinetuneConfig,
+    args: RetrieverTrainingArguments,
+    dev_measure: str = "nDCG@10",
     schedule: TrainerCallback | None = None,
 ) -> dict[str, Any]:
     """Train `model` in `folder`, going on from the last checkpoint there, and write the best one to `folder/retriever`.
 
     Args:
+        model: the start; its weights are trained in place.
+        training_set: what to train on.
+        dev: what chooses the weights; None keeps the last ones.
+        folder: where to.
+        args: the training arguments; their output folder is not used.
+        dev_measure: the measure that chooses the weights.
         schedule: sets the learning rate and the end of the training and shows its progress, in the trainer's stead.
 
     Returns:
@@ -61,16 +67,16 @@ def train_round(
         InputError: there are fewer training queries than a batch over all processes needs, or the precision does not
             suit the model.
     """
-    torch.manual_seed(config.seed)
-    temperature = same_everywhere(config, lambda: auto_temperature(model, training_set))
-    loss = prepare_training(model, temperature, config)
+    torch.manual_seed(args.seed)
+    temperature = same_everywhere(args, lambda: auto_temperature(model, training_set))
+    loss = prepare_training(model, temperature, args)
     collator = TrainingCollator(
         training_set,
         TokenStore(model, training_set.queries, "query"),
         TokenStore(model, training_set.passages, "document"),
     )
-    evaluator = DevEvaluator(dev, config.dev_measure) if dev is not None and config.evaluations else None
-    arguments = training_arguments(config, folder / SCRATCH, len(training_set), evaluator)
+    evaluator = DevEvaluator(dev, dev_measure) if dev is not None and args.measures else None
+    arguments = round_arguments(args, folder / SCRATCH, len(training_set), evaluator)
     logger.info(
         "%s training queries, %s distinct passages, temperature %g.",
         f"{len(training_set):,}",
@@ -79,7 +85,7 @@ def train_round(
     )
     checkpoint = last_checkpoint(folder / SCRATCH, with_best=arguments.load_best_model_at_end)
     arguments.eval_on_start = evaluator is not None and checkpoint is None
-    trainer = RetrieverTrainer(model, arguments, training_set, collator, loss, evaluator, optimizer(config))
+    trainer = RetrieverTrainer(model, arguments, training_set, collator, loss, evaluator, optimizer(args))
     if schedule is not None:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(schedule)
@@ -95,69 +101,56 @@ def train_round(
     if trainer.is_world_process_zero():
         result |= _chosen(trainer, evaluator)
         if evaluator is not None:
-            _warn_of_loss(result["dev_before"][config.dev_measure], result["dev"][config.dev_measure], config)
-        result["model_hash"] = save_trained(model, folder, config)
+            _warn_of_loss(result["dev_before"][dev_measure], result["dev"][dev_measure], args, dev_measure)
+        result["model_hash"] = save_trained(model, folder, args)
     return result
 
 
-def save_trained(model: SentenceTransformer, folder: Path, config: FinetuneConfig) -> str:
+def save_trained(model: SentenceTransformer, folder: Path, args: RetrieverTrainingArguments) -> str:
     """Write the retriever and the log; returns the hash of the weights."""
-    if config.lora_rank:
+    if args.lora_rank:
         merge_lora(model)
     save_portable(model, folder / RETRIEVER)
     shutil.copyfile(folder / SCRATCH / "log.jsonl", folder / "log.jsonl")
     return fingerprint(model)
 
 
-def optimizer(config: FinetuneConfig) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
-    """Adafactor as T5 is trained with it (steps scaled by each matrix's size, no momentum), or None for AdamW."""
-    if config.optimizer == "adamw":
+def optimizer(args: RetrieverTrainingArguments) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
+    """Adafactor as T5 is trained with it (steps scaled by each matrix's size, no momentum); None: as transformers makes it."""
+    if not args.adafactor:
         return None
     from transformers import Adafactor
 
-    return Adafactor, {"lr": config.learning_rate, "scale_parameter": True, "relative_step": False}
+    return Adafactor, {"lr": args.learning_rate, "scale_parameter": True, "relative_step": False}
 
 
-def require_fitting_precision(model: SentenceTransformer, temperature: float, config: FinetuneConfig) -> None:
-    """Refuse float16 where it does not work.
-
-    Raises:
-        InputError: float16 with a low temperature, for T5 (whose feed-forward sums overflow it), or on a CPU.
-    """
-    config.require_safe(temperature)
-    if config.precision != "float16":
-        return
-    if any(is_t5(transformer.auto_model.config) for transformer in transformers_of(model)):
-        raise InputError("T5's feed-forward layers overflow float16; choose --precision bfloat16 or float32.")
-    if training_device().type == "cpu":
-        raise InputError("float16 trains on a GPU only; choose --precision float32 or bfloat16.")
-
-
-def prepare_training(model: SentenceTransformer, temperature: float, config: FinetuneConfig) -> MaskedContrastiveLoss:
-    """Adapters, checkpointing and frozen parameters as the configuration says; returns the loss.
+def prepare_training(
+    model: SentenceTransformer, temperature: float, args: RetrieverTrainingArguments
+) -> MaskedContrastiveLoss:
+    """Adapters and frozen parameters as the arguments say; returns the loss.
 
     Raises:
         InputError: the precision does not suit the model, or peft is missing.
     """
-    require_fitting_precision(model, temperature, config)
-    if config.lora_rank:
-        add_lora(model, config.lora_rank)
+    args.require_safe(temperature)
+    if args.fp16 and any(is_t5(transformer.auto_model.config) for transformer in transformers_of(model)):
+        raise InputError("T5's feed-forward layers overflow float16; train in bfloat16 or float32: leave fp16 out.")
+    if args.lora_rank:
+        add_lora(model, args.lora_rank)
     freeze_unused(model)
-    if config.activation_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
     return MaskedContrastiveLoss(
         model,
         temperature=temperature,
-        directions=config.directions,
-        gradient_cache=config.gradient_cache,
-        mini_batch_num_tokens=config.chunk_tokens,
+        directions=args.directions,
+        gradient_cache=args.gradient_cache,
+        mini_batch_num_tokens=args.chunk_tokens,
     )
 
 
-def same_everywhere(config: FinetuneConfig, measure: Callable[[], float]) -> float:
-    """The temperature: the configuration's, or the one measured by the first process."""
-    if config.temperature != "auto":
-        return config.fixed_temperature()
+def same_everywhere(args: RetrieverTrainingArguments, measure: Callable[[], float]) -> float:
+    """The temperature: the one that is given, or the one measured by the first process."""
+    if args.temperature is not None:
+        return args.temperature
     return on_first(measure)  # rounding differs from device to device; the temperature must not
 
 
@@ -175,85 +168,78 @@ def _chosen(trainer: RetrieverTrainer, evaluator: DevEvaluator | None) -> dict[s
     return {"chosen_step": best["step"], "dev": measures(best), "dev_before": measures(start)}
 
 
-def _warn_of_loss(before: float, after: float, config: FinetuneConfig) -> None:
+def _warn_of_loss(before: float, after: float, args: RetrieverTrainingArguments, measure: str) -> None:
     """Say that a training took more than it gave, which few labels and high rates do."""
     if after < before:
         logger.warning(
             "On the development queries the trained retriever is worse than what it started from (%s %.4f, before %.4f); "
             "try a lower --learning-rate than %g, or fewer steps.",
-            config.dev_measure,
+            measure,
             after,
             before,
-            config.learning_rate,
+            args.learning_rate,
         )
 
 
-def training_arguments(
-    config: FinetuneConfig, folder: Path, queries: int | None, evaluator: DevEvaluator | None
-) -> SentenceTransformerTrainingArguments:
-    """The trainer's arguments for a round, or, with `max_steps` and None for `queries`, for an endless stream.
+def round_arguments(
+    args: RetrieverTrainingArguments, folder: Path, queries: int | None, evaluator: DevEvaluator | None
+) -> RetrieverTrainingArguments:
+    """The arguments of one training: its folder, and what the development set decides.
+
+    Args:
+        args: as they were given.
+        folder: for the trainer's files.
+        queries: to train on; None for an endless stream.
+        evaluator: measures on the way; None: nothing does.
 
     Raises:
         InputError: several GPUs would be driven by one process, or a global batch does not fill.
     """
-    from sentence_transformers import SentenceTransformerTrainingArguments
-
-    device = training_device()
-    on_cpu = device.type == "cpu"
-    half = config.precision == "float16"
-    arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=config.epochs,
-        max_steps=config.max_steps or -1,
-        per_device_train_batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        warmup_steps=config.warmup,
-        weight_decay=config.weight_decay,
-        bf16=not half and resolve_precision(config.precision, device) == "bfloat16",
-        fp16=half,
-        use_cpu=on_cpu,
-        seed=config.seed,
-        data_seed=config.seed,
-        logging_nan_inf_filter=False,
-        ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,
-        dataloader_pin_memory=not on_cpu,
-        report_to="none",
-        save_total_limit=2,
+    arguments = args.changed(
+        output_dir=str(folder), data_seed=args.seed, eval_strategy="no" if evaluator is None else args.eval_strategy
     )
     if arguments.n_gpu > 1:
         raise InputError(
             f"{arguments.n_gpu} GPUs in one process would hide negatives from each other; start with"
             " 'torchrun --nproc-per-node NUMBER' or set CUDA_VISIBLE_DEVICES to one."
         )
-    batch = config.batch_size * arguments.world_size
-    queries = batch if queries is None else queries
-    if arguments.world_size > 1 and queries < batch:
+    batch = arguments.train_batch_size * arguments.world_size
+    steps = _total_steps(arguments, batch, queries)
+    for name in ("logging_steps", "eval_steps", "save_steps"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:  # a share: as a number a resumed training finds it unchanged
+            setattr(arguments, name, max(1, math.ceil(value * steps)))
+    if queries is not None and arguments.world_size > 1 and queries < batch:
         raise InputError(f"There are {queries} training queries, fewer than one global batch of {batch}.")
-    per_epoch = queries // batch if arguments.world_size > 1 else math.ceil(queries / batch)
-    steps = config.max_steps or max(1, math.ceil(per_epoch * config.epochs))
-    every = max(1, math.ceil(steps / max(config.evaluations, 1)))
-    arguments.logging_steps = max(1, min(50, steps // 20))
-    arguments.save_strategy = IntervalStrategy.STEPS if config.evaluations else IntervalStrategy.NO
-    arguments.save_steps = every
     if evaluator is not None:
-        arguments.eval_strategy = IntervalStrategy.STEPS
-        arguments.eval_steps = every
         arguments.load_best_model_at_end = True
         arguments.metric_for_best_model = f"eval_{evaluator.primary_metric}"
         arguments.greater_is_better = True
-        _tell_cost(evaluator, math.ceil(steps / every) + 1, steps * batch * (2 + config.negatives_per_query))
+        arguments.save_strategy = SaveStrategy(arguments.eval_strategy)
+        arguments.save_steps = arguments.eval_steps or arguments.save_steps
+        _tell_cost(evaluator, arguments, steps, steps * batch * arguments.gradient_accumulation_steps)
     return arguments
 
 
-def _tell_cost(evaluator: DevEvaluator, times: int, trained: int) -> None:
+def _total_steps(args: RetrieverTrainingArguments, batch: int, queries: int | None) -> int:
+    """Optimizer steps of a training, as transformers counts them."""
+    if args.max_steps > 0 or queries is None:
+        return max(args.max_steps, 1)
+    batches = queries // batch if args.dataloader_drop_last else math.ceil(queries / batch)
+    return math.ceil(args.num_train_epochs * max(1, math.ceil(batches / args.gradient_accumulation_steps)))
+
+
+def _tell_cost(evaluator: DevEvaluator, args: RetrieverTrainingArguments, steps: int, queries: int) -> None:
     """Say so where measuring takes longer than training, whose backward pass costs as much as two texts read."""
+    by_steps = args.eval_steps if args.eval_strategy == "steps" else None
+    times = math.ceil(steps / by_steps if by_steps else args.num_train_epochs) + 1
+    trained = queries * (2 + args.negatives_per_query)
     documents = len(evaluator.data.corpus)
     measured = times * (documents + len(evaluator.data.queries))
     if measured > 3 * trained:
         logger.info(
             "Measuring the development set will take most of the time, about %d %%: %d times %s documents, beside %s texts"
-            " trained on; --evaluations and --dev-documents lower it.",
+            " trained on; --eval-steps and --dev-documents change it.",
             round(100 * measured / (measured + 3 * trained)),
             times,
             f"{documents:,}",

@@ -186,7 +186,7 @@ def is_edited(path: Path) -> bool:
     """Whether a card is there that is not, word for word, one that `render_card` wrote."""
     if not path.is_file():
         return False
-    card = path.read_text(encoding="utf-8")
+    card = path.read_text(encoding="utf-8", errors="replace")
     text = card.rpartition(_MARK)[0]
     return card != f"{text}{_mark(text)}"
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import MiningConfig
 from hf_cocondenser.finetuning.negatives.mining import bm25_pool, mined_pool
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.training import RETRIEVER, train_round
@@ -96,17 +97,17 @@ class Finetuning:
     """Fine-tuning from several starting points on the same queries and the same BM25 negatives."""
 
     def __init__(self, data: RetrievalData, settings: Settings, *, fresh: bool, seed: int) -> None:
-        self.config = FinetuneConfig(
-            rounds=1,
+        self.args = RetrieverTrainingArguments(
             max_steps=ENDLESS,
-            batch_size=min(settings.finetuning_batch, len(data.queries)),
+            per_device_train_batch_size=min(settings.finetuning_batch, len(data.queries)),
             negatives_per_query=settings.negatives,
             chunk_tokens=settings.chunk_tokens,
             learning_rate=settings.finetuning_rate,
-            temperature=str(settings.temperature()) if fresh else "auto",
+            temperature=settings.temperature() if fresh else None,
             query_length=settings.query_length,
             passage_length=settings.text_length,
-            evaluations=0,
+            eval_strategy="no",
+            save_strategy="no",
             seed=seed,
         )
         self.data = data
@@ -114,7 +115,7 @@ class Finetuning:
 
     def mine(self, searcher: DenseSearcher) -> Pool:
         """Negatives for a second round, from the first documents that a retriever finds for the training queries."""
-        return mined_pool(searcher, self.data, MiningConfig(), self.config.seed)[0]
+        return mined_pool(searcher, self.data, MiningConfig(), self.args.seed)[0]
 
     def run(
         self,
@@ -133,10 +134,10 @@ class Finetuning:
         pools = [self.bm25] if mined is None else [self.bm25, mined]
         relevant = self.data.relevant()
         training_set = TrainingSet(
-            self.data.queries, self.data.corpus, relevant, pools, self.config.negatives_per_query, self.config.seed
+            self.data.queries, self.data.corpus, relevant, pools, self.args.negatives_per_query, self.args.seed
         )
-        model = load_starting_point(start, self.config)
+        model = load_starting_point(start, self.args)
         with TimedSchedule(name, seconds, steps) as schedule:
-            train_round(model, training_set, None, output_dir, self.config, schedule)
+            train_round(model, training_set, None, output_dir, self.args, schedule=schedule)
         shutil.rmtree(output_dir / SCRATCH)
         return Training(output_dir / RETRIEVER, schedule.steps, schedule.used, schedule.log), model

@@ -30,12 +30,11 @@ FLAGS = [
     "1",
     "--batch-size",
     "8",
-    "--evaluations",
-    "0",
+    "--eval-strategy",
+    "no",
     "--passage-length",
     "32",
-    "--precision",
-    "float32",
+    "--no-bf16",
 ]
 
 
@@ -56,7 +55,7 @@ def test_cells_are_trained_measured_and_kept(command, tmp_path):
 def test_labels_are_counted_after_the_held_out_queries(command, tmp_path):
     (tmp_path / "data" / "qrels" / "dev.tsv").unlink()
     command.remove("random")
-    main([*command, "--labels", "8", "--", *FLAGS, "--evaluations", "1", "--rounds", "1"])
+    main([*command, "--labels", "8", "--", *FLAGS, "--eval-steps", "1", "--rounds", "1"])
     record = json.loads((tmp_path / "out" / "cells" / "toy-8-1" / "finetuning.json").read_text("utf-8"))
     assert record["dev"]["queries"] > 0 and record["data"]["training_queries"] == 8
 
@@ -95,7 +94,7 @@ def test_labels_are_a_number_all_or_none(command, labels):
 
 def test_a_fine_tuning_that_fails_ends_it(command, tmp_path):
     with pytest.raises(SystemExit, match="failed; see above"):
-        main([*command, "--labels", "8", "--", *FLAGS, "--attention", "none-such"])
+        main([*command, "--labels", "8", "--", *FLAGS, "--attn-implementation", "none-such"])
     assert not (tmp_path / "out" / "table.md").exists()
     main([*command, "--labels", "8", "--", *FLAGS])  # with the flag mended it goes on
     assert (tmp_path / "out" / "table.md").exists()

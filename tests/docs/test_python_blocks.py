@@ -73,6 +73,6 @@ def _arguments(call: ast.Call, function: Any) -> Iterator[str]:
 
 
 def test_what_would_be_found():
-    code = "from hf_cocondenser import adapt\nadapt(misspelt=1)\nunknown(2)"
+    code = "from hf_cocondenser import publish\npublish(misspelt=1)\nunknown(2)"
     found = list(problems(ast.parse(code), {}))
     assert len(found) == 2 and "misspelt" in found[0] and "'unknown'" in found[1]

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.trainer import RetrieverTrainer
 
@@ -38,4 +37,4 @@ if __name__ == "__main__":
         training.RetrieverTrainer = Killed
     else:
         mining_step.audit_pool = die
-    finetune(checkpoint, data, output_dir, FinetuneConfig(**config), MiningConfig(**mining))
+    finetune(checkpoint, data, output_dir, **config, **mining)

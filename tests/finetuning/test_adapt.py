@@ -93,14 +93,14 @@ def test_a_retriever_keeps_its_pooling_unless_told_otherwise(make_retriever, tmp
         "1",
         "--batch-size",
         "8",
-        "--evaluations",
-        "0",
+        "--eval-strategy",
+        "no",
         "--rounds",
         "1",
         "--learning-rate",
         "1e-30",
     ]
-    assert main([*command, "--precision", "float32"]) == 0
+    assert main([*command, "--no-bf16"]) == 0
     adapted = SentenceTransformer(str(tmp_path / "out"), device="cpu")
     assert adapted[1].pooling_mode == pooling and adapted.similarity_fn_name == similarity
     # the pre-trained encoder: fine-tuning at so low a rate changed nothing
@@ -125,12 +125,11 @@ def test_adapt_end_to_end(backbone_folder: Path, tmp_path: Path, caplog: pytest.
         "2",
         "--batch-size",
         "8",
-        "--evaluations",
-        "1",
+        "--eval-steps",
+        "2",
         "--rounds",
         "1",
-        "--precision",
-        "float32",
+        "--no-bf16",
     ]
     command += ["--pretrain-max-length", "62"]
     assert main(command) == 0

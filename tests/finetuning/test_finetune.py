@@ -14,17 +14,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
-from transformers import AutoTokenizer
+from transformers import AutoModel, AutoTokenizer
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.finetuning import lora
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.dev import DevEvaluator
-from hf_cocondenser.finetuning.finetune import dev_split, finetune
+from hf_cocondenser.finetuning.finetune import finetune
+from hf_cocondenser.finetuning.inputs import dev_split
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
-from hf_cocondenser.finetuning.training import train_round, training_arguments
+from hf_cocondenser.finetuning.training import round_arguments, train_round
 from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
@@ -35,10 +36,10 @@ pytestmark = pytest.mark.slow
 
 CONFIG = {
     "max_steps": 24,
-    "batch_size": 16,
+    "per_device_train_batch_size": 16,
     "learning_rate": 2e-3,
-    "evaluations": 4,
-    "precision": "float32",
+    "eval_steps": 0.25,
+    "bf16": False,
     "query_length": 16,
     "passage_length": 32,
 }
@@ -58,7 +59,7 @@ def collection(beir_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def finished(backbone_folder: Path, collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two rounds, done."""
     folder = tmp_path_factory.mktemp("finished") / "retriever"
-    finetune(backbone_folder, collection, folder, FinetuneConfig(**CONFIG), MiningConfig(**MINING))
+    finetune(backbone_folder, collection, folder, **CONFIG, **MINING)
     return folder
 
 
@@ -80,10 +81,10 @@ def test_it_learns_and_says_so(finished: Path):
 
 
 def test_a_training_that_does_harm_says_so(finished: Path, collection: Path, tmp_path: Path, caplog):
-    settings = CONFIG | {"rounds": 1, "max_steps": 4, "evaluations": 1}
-    finetune(finished, collection, tmp_path / "gentle", FinetuneConfig(**settings | {"learning_rate": 1e-9}))
+    settings = CONFIG | {"rounds": 1, "max_steps": 4, "eval_steps": 4}
+    finetune(finished, collection, tmp_path / "gentle", **settings | {"learning_rate": 1e-9})
     assert "worse than what it started from" not in caplog.text
-    finetune(finished, collection, tmp_path / "rough", FinetuneConfig(**settings | {"learning_rate": 1.0}))
+    finetune(finished, collection, tmp_path / "rough", **settings | {"learning_rate": 1.0})
     assert "worse than what it started from" in caplog.text and "lower --learning-rate than 1" in caplog.text
 
 
@@ -118,13 +119,13 @@ def test_the_card_has_no_figures_of_an_earlier_model_and_keeps_what_others_wrote
     backbone_folder: Path, collection: Path, tmp_path: Path, caplog
 ):
     folder, settings = tmp_path / "retriever", CONFIG | {"rounds": 1, "max_steps": 1}
-    finetune(backbone_folder, collection, folder, FinetuneConfig(**settings | {"evaluations": 1}))
+    finetune(backbone_folder, collection, folder, **settings | {"eval_steps": 1})
     assert (folder / "results.json").is_file() and "model-index" in (folder / "README.md").read_text()
-    finetune(backbone_folder, collection, folder, FinetuneConfig(**settings | {"evaluations": 0}), overwrite=True)
+    finetune(backbone_folder, collection, folder, **settings | {"eval_strategy": "no"}, overwrite=True)
     card = (folder / "README.md").read_text()
     assert not (folder / "results.json").exists() and "model-index" not in card
     (folder / "README.md").write_text(card + "My own words.\n")
-    finetune(backbone_folder, collection, folder, FinetuneConfig(**settings | {"evaluations": 0}))
+    finetune(backbone_folder, collection, folder, **settings | {"eval_strategy": "no"})
     assert (folder / "README.md").read_text() == card + "My own words.\n" and "was edited" in caplog.text
 
 
@@ -147,15 +148,15 @@ json.dump(model.encode({texts!r}).tolist(), open({str(tmp_path / "vectors.json")
 
 def test_nothing_is_done_twice(finished: Path, backbone_folder: Path, collection: Path):
     before = {path: path.stat().st_mtime_ns for path in (finished / "steps").rglob("*")}
-    finetune(backbone_folder, collection, finished, FinetuneConfig(**CONFIG), MiningConfig(**MINING))
+    finetune(backbone_folder, collection, finished, **CONFIG, **MINING)
     assert {path: path.stat().st_mtime_ns for path in (finished / "steps").rglob("*")} == before
     with pytest.raises(InputError, match="mine_depth: 20 before, 10 now"):
         finetune(
             backbone_folder,
             collection,
             finished,
-            FinetuneConfig(**CONFIG),
-            MiningConfig(**{**MINING, "mine_depth": 10}),
+            **CONFIG,
+            **{**MINING, "mine_depth": 10},
         )
     assert {path: path.stat().st_mtime_ns for path in (finished / "steps").rglob("*")} == before
 
@@ -175,7 +176,7 @@ def test_kill_9_and_the_same_files_after(
     if where == "round2":
         assert list((target / "steps" / "round2.partial" / "training").glob("checkpoint-*"))
     assert not (target / "modules.json").exists()
-    finetune(backbone_folder, collection, target, FinetuneConfig(**CONFIG), MiningConfig(**MINING))
+    finetune(backbone_folder, collection, target, **CONFIG, **MINING)
     for name in ("model.safetensors", "config.json", "modules.json", "steps/mined/negatives.jsonl"):
         assert (target / name).read_bytes() == (finished / name).read_bytes(), name
     assert not list((target / "steps").glob("*.partial"))
@@ -192,10 +193,9 @@ def test_one_round_without_dev_split_by_the_command_line(backbone_folder: Path, 
         "4",
         "--batch-size",
         "8",
-        "--evaluations",
-        "2",
-        "--precision",
-        "float32",
+        "--eval-steps",
+        "0.5",
+        "--no-bf16",
     ]
     target = tmp_path / "out"
     (tmp_path / "options.yaml").write_text("learning-rate: 1e-3\nnegatives_per_query: 2\n")
@@ -219,7 +219,8 @@ def test_what_measuring_costs_is_told(collection: Path, tmp_path: Path, caplog):
     evaluator = DevEvaluator(load_retrieval_data(collection, "dev"))
     for steps, told in ((2, True), (1000, False)):
         caplog.clear()
-        training_arguments(FinetuneConfig(max_steps=steps, batch_size=2, evaluations=2), tmp_path, 10, evaluator)
+        args = RetrieverTrainingArguments(max_steps=steps, per_device_train_batch_size=2, eval_steps=0.5)
+        round_arguments(args, tmp_path, 10, evaluator)
         assert ("will take most of the time" in caplog.text) == told
     assert "--dev-documents" not in caplog.text
 
@@ -229,12 +230,12 @@ def test_what_measuring_costs_is_told(collection: Path, tmp_path: Path, caplog):
     [
         {"untied": True, "rounds": 1},
         {"gradient_cache": True, "directions": "sum", "dropout": 0.0, "chunk_tokens": 200, "rounds": 1},
-        {"round2_start": "round1", "round2_negatives": "mined", "evaluations": 0},
+        {"round2_start": "round1", "round2_negatives": "mined", "eval_strategy": "no"},
     ],
 )
 def test_options(backbone_folder: Path, collection: Path, tmp_path: Path, options: dict):
-    config = FinetuneConfig(**{**CONFIG, "max_steps": 3, "evaluations": 1, **options})
-    summary = finetune(backbone_folder, collection, tmp_path / "out", config, MiningConfig(**MINING))
+    config = {**CONFIG, "max_steps": 3, "eval_steps": 1, **options}
+    summary = finetune(backbone_folder, collection, tmp_path / "out", **config, **MINING)
     model = SentenceTransformer(str(tmp_path / "out"))
     query, document = model.encode_query(["w1 w2"]), model.encode_document(["w1 w2"])
     assert np.allclose(query, document) != bool(options.get("untied"))
@@ -246,11 +247,16 @@ def test_options(backbone_folder: Path, collection: Path, tmp_path: Path, option
 def test_gradient_cache_trains_the_same_model(backbone_folder: Path, collection: Path, tmp_path: Path):
     weights = []
     for cached in (True, False):
-        config = FinetuneConfig(
-            **{**CONFIG, "max_steps": 3, "rounds": 1, "evaluations": 0, "dropout": 0.0, "gradient_cache": cached},
-        )
+        config = {
+            **CONFIG,
+            "max_steps": 3,
+            "rounds": 1,
+            "eval_strategy": "no",
+            "dropout": 0.0,
+            "gradient_cache": cached,
+        }
         folder = tmp_path / str(cached)
-        finetune(backbone_folder, collection, folder, config, MiningConfig(**MINING))
+        finetune(backbone_folder, collection, folder, **config, **MINING)
         weights.append(load_file(folder / "model.safetensors"))
     for name, weight in weights[0].items():
         np.testing.assert_allclose(weight.numpy(), weights[1][name].numpy(), atol=2e-4, err_msg=name)
@@ -258,8 +264,8 @@ def test_gradient_cache_trains_the_same_model(backbone_folder: Path, collection:
 
 def test_lora_is_merged_and_gone(backbone_folder: Path, collection: Path, tmp_path: Path):
     pytest.importorskip("peft")
-    config = FinetuneConfig(**{**CONFIG, "max_steps": 4, "evaluations": 2, "rounds": 1, "lora_rank": 2})
-    finetune(backbone_folder, collection, tmp_path / "out", config, MiningConfig(**MINING))
+    config = {**CONFIG, "max_steps": 4, "eval_steps": 0.5, "rounds": 1, "lora_rank": 2}
+    finetune(backbone_folder, collection, tmp_path / "out", **config, **MINING)
     before, after = (load_file(folder / "model.safetensors") for folder in (backbone_folder, tmp_path / "out"))
     changed = {name for name in after if not torch.equal(before[name], after[name])}
     assert changed and all(
@@ -271,9 +277,9 @@ def test_lora_is_merged_and_gone(backbone_folder: Path, collection: Path, tmp_pa
 
 def test_lora_refuses_a_peft_that_loses_adapters(backbone_folder, collection, tmp_path, monkeypatch):
     monkeypatch.setattr(lora, "version", lambda name: "0.19.1")
-    config = FinetuneConfig(**{**CONFIG, "lora_rank": 2})
+    config = {**CONFIG, "lora_rank": 2}
     with pytest.raises(InputError, match=r"LoRA needs peft 0.20 or newer, not 0.19.1"):
-        finetune(backbone_folder, collection, tmp_path / "out", config, MiningConfig(**MINING))
+        finetune(backbone_folder, collection, tmp_path / "out", **config, **MINING)
     assert not (tmp_path / "out").exists()
 
 
@@ -281,9 +287,9 @@ def test_a_condenser_checkpoint_is_exported_first(backbone_folder: Path, collect
     condenser = CondenserForPreTraining.from_backbone(str(backbone_folder))
     condenser.save_pretrained(tmp_path / "condenser")
     AutoTokenizer.from_pretrained(backbone_folder).save_pretrained(tmp_path / "condenser")
-    config = FinetuneConfig(**{**CONFIG, "max_steps": 2, "rounds": 1, "evaluations": 0})
-    finetune(tmp_path / "condenser", collection, tmp_path / "out", config, MiningConfig(**MINING))
-    finetune(backbone_folder, collection, tmp_path / "plain", config, MiningConfig(**MINING))
+    config = {**CONFIG, "max_steps": 2, "rounds": 1, "eval_strategy": "no"}
+    finetune(tmp_path / "condenser", collection, tmp_path / "out", **config, **MINING)
+    finetune(backbone_folder, collection, tmp_path / "plain", **config, **MINING)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "plain"))
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
@@ -292,7 +298,8 @@ def test_bfloat16_reaches_the_second_pass_of_the_gradient_cache(
     backbone_folder: Path, collection: Path, tmp_path: Path
 ):
     """The replay runs inside the backward pass, outside the trainer's autocast: the model must bring its own."""
-    config = FinetuneConfig(**{**CONFIG, "max_steps": 2, "precision": "bfloat16", "gradient_cache": True})
+    config = {**CONFIG, "max_steps": 2, "bf16": True, "gradient_cache": True}
+    config = RetrieverTrainingArguments(**config)
     model = load_starting_point(backbone_folder, config)
     data = load_retrieval_data(collection, "train")
     seen = []
@@ -321,7 +328,7 @@ def test_two_processes_leave_a_folder_of_others_alone(backbone_folder: Path, col
 @pytest.mark.distributed
 def test_two_processes_train_as_one(backbone_folder: Path, collection: Path, tmp_path: Path):
     """Two processes of 8 queries each are one of 16: cross-device negatives, shared order, averaged gradients."""
-    options = ["--max-steps", "3", "--precision", "float32", "--dropout", "0", "--evaluations", "1", "--rounds", "1"]
+    options = ["--max-steps", "3", "--no-bf16", "--dropout", "0", "--eval-steps", "1", "--rounds", "1"]
     options += ["--learning-rate", "1e-3", "--weight-decay", "0", "--bm25-depth", "30", "--bm25-negatives", "6"]
     weights, losses = [], []
     for processes, batch in ((1, 16), (2, 8)):
@@ -348,8 +355,8 @@ def test_a_changed_configuration_with_overwrite_keeps_what_others_put_there(
 ):
     target = tmp_path / "out"
     for options in ({"untied": True}, {}):
-        config = FinetuneConfig(**{**CONFIG, "max_steps": 2, "rounds": 1, "evaluations": 0, **options})
-        finetune(backbone_folder, collection, target, config, MiningConfig(**MINING), overwrite=True)
+        config = {**CONFIG, "max_steps": 2, "rounds": 1, "eval_strategy": "no", **options}
+        finetune(backbone_folder, collection, target, **config, **MINING, overwrite=True)
         assert len(SentenceTransformer(str(target))) == (1 if options else 2)
         (target / "notes.txt").write_text("mine")
     assert (target / "notes.txt").read_text() == "mine"
@@ -359,13 +366,39 @@ def test_a_changed_configuration_with_overwrite_keeps_what_others_put_there(
 
 def test_bad_places(backbone_folder: Path, collection: Path, tmp_path: Path):
     with pytest.raises(InputError, match="measure 'nDCD@10'"):
-        finetune(backbone_folder, collection, tmp_path / "new", FinetuneConfig(dev_measure="nDCD@10"))
+        finetune(backbone_folder, collection, tmp_path / "new", dev_measure="nDCD@10")
     assert not (tmp_path / "new").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")
     with pytest.raises(InputError, match="not empty"):
-        finetune(backbone_folder, collection, tmp_path / "full", FinetuneConfig(**CONFIG))
+        finetune(backbone_folder, collection, tmp_path / "full", **CONFIG)
     assert (
         main(["finetune", str(tmp_path / "none"), "--data", str(collection), "--output-dir", str(tmp_path / "o")]) == 2
     )
     assert main(["finetune", str(backbone_folder), "--data", str(tmp_path), "--output-dir", str(tmp_path / "o")]) == 2
+
+
+def test_options_by_name_from_python(backbone_folder: Path, collection: Path, tmp_path: Path):
+    """A recipe, single options, models and data in memory; what is unknown is refused before any work."""
+    for options, said in (
+        ({"optim": "adam"}, "adam"),
+        ({"sampling": "simms"}, "sampling is 'simms'; choose one of random, top, simans"),
+        ({"round2_negatives": "bm25"}, "choose one of both, mined"),
+        ({"batch_sizes": 3}, "no option 'batch_sizes'"),
+        ({"recipe": "gtx"}, "no recipe 'gtx'"),
+        ({"args": RetrieverTrainingArguments(), "max_steps": 3}, "not both"),
+    ):
+        with pytest.raises((InputError, ValueError), match=said):
+            finetune(backbone_folder, collection, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+    config = {**CONFIG, "max_steps": 2, "rounds": 1, "eval_steps": 2, "lr_scheduler_type": "constant"}
+    data = [load_retrieval_data(collection, "train"), collection]
+    model = load_starting_point(backbone_folder, RetrieverTrainingArguments(**CONFIG))
+    summary = finetune(model, data, tmp_path / "out", gradient_accumulation_steps=2, **config, **MINING)
+    assert summary["finetuning"]["lr_scheduler_type"] == "constant"
+    assert summary["finetuning"]["gradient_accumulation_steps"] == 2 and "report_to" not in summary["finetuning"]
+    assert summary["data"]["name"] == "toy + toy" and summary["data"]["training_queries"] == 128 - 2 * 6
+    encoder, tokenizer = AutoModel.from_pretrained(backbone_folder), AutoTokenizer.from_pretrained(backbone_folder)
+    finetune(encoder, data[0], tmp_path / "plain", tokenizer=tokenizer, **config, **MINING)
+    with pytest.raises(InputError, match="tokenizer"):
+        finetune(encoder, data[0], tmp_path / "none", **config, **MINING)

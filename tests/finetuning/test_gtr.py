@@ -22,27 +22,33 @@ from transformers.optimization import Adafactor
 from hf_cocondenser.backbones import set_dropout
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
-from hf_cocondenser.finetuning.recipes import gtr_config, gtr_settings
+from hf_cocondenser.finetuning.recipes import finetune_options, recipe_settings
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
-from hf_cocondenser.finetuning.training import optimizer, require_fitting_precision
+from hf_cocondenser.finetuning.training import optimizer, prepare_training
 from hf_cocondenser.retrieval.collections.protocols import PROTOCOLS, find_protocol
 from hf_cocondenser.retrieval.encode import encode_texts
 from hf_cocondenser.retrieval.similarity import protocol_lengths
 from tests.finetuning import tolerance
 from tests.launch import torchrun
 
+
+def gtr(**options) -> RetrieverTrainingArguments:
+    """The training arguments of GTR's recipe."""
+    return finetune_options("gtr", **options).args
+
+
 pytestmark = pytest.mark.slow
 
 SMALL = {
     "projection": 24,
-    "batch_size": 16,
+    "per_device_train_batch_size": 16,
     "max_steps": 12,
     "learning_rate": 1e-2,
-    "evaluations": 2,
-    "precision": "float32",
+    "eval_steps": 0.5,
+    "bf16": False,
     "passage_length": 32,
 }
 MINING = {"bm25_depth": 30, "bm25_negatives": 6, "mine_depth": 20, "mine_negatives": 5}
@@ -64,11 +70,12 @@ def finished(t5_folder: Path, beir_folder: Path, tmp_path_factory: pytest.TempPa
 
 
 def test_the_recipe_gives_its_settings_and_flags_win(finished: Path):
-    settings = json.loads((finished / "finetuning.json").read_text())["finetuning"]
-    for name, value in {**gtr_settings(1), **SMALL}.items():
+    summary = json.loads((finished / "finetuning.json").read_text())
+    settings = summary["finetuning"] | summary["mining"]
+    for name, value in {**recipe_settings("gtr", 1), **SMALL}.items():
         assert settings[name] == value, name
-    assert settings["temperature"] == "0.01" and settings["directions"] == "sum" and settings["query_length"] == 64
-    assert gtr_settings(8)["batch_size"] * 8 == 2048
+    assert settings["temperature"] == 0.01 and settings["directions"] == "sum" and settings["query_length"] == 64
+    assert recipe_settings("gtr", 8)["per_device_train_batch_size"] * 8 == 2048
 
 
 def test_the_layout_is_that_of_the_published_checkpoints(finished: Path):
@@ -90,7 +97,7 @@ def test_the_layout_is_that_of_the_published_checkpoints(finished: Path):
 
 
 def test_everything_is_trained_the_projection_too(finished: Path, t5_folder: Path, tmp_path: Path):
-    start = load_starting_point(t5_folder, gtr_config(**SMALL)).state_dict()
+    start = load_starting_point(t5_folder, gtr(**SMALL)).state_dict()
     after = SentenceTransformer(str(finished)).state_dict()
     assert start.keys() == after.keys()
     for name, weight in start.items():
@@ -138,7 +145,7 @@ def test_evaluate_takes_the_result_and_knows_its_similarity(finished: Path, beir
     command = ["evaluate", str(finished), "--data", str(beir_folder), "--output-dir", str(tmp_path / "report")]
     assert main([*command, "--precision", "float32"]) == 0
     results = json.loads((tmp_path / "report" / "results.json").read_text())
-    assert results["settings"]["score"] == "cosine"
+    assert results["settings"]["similarity"] == "cosine"
 
 
 def written_out(q: np.ndarray, p: np.ndarray, n: np.ndarray) -> float:
@@ -155,7 +162,7 @@ def written_out(q: np.ndarray, p: np.ndarray, n: np.ndarray) -> float:
 @pytest.mark.parametrize("negatives", [0, 2])
 def test_the_loss_is_the_equations(t5_folder: Path, tmp_path: Path, negatives: int):
     """In float64, cached and not: loss as written out, equal gradients, the mean over real tokens alone."""
-    model = load_starting_point(t5_folder, gtr_config(**SMALL)).double()
+    model = load_starting_point(t5_folder, gtr(**SMALL)).double()
     features = [model.preprocess(texts(6, seed)) for seed in range(2 + negatives)]
     vectors = [np.stack([by_hand(model, text) for text in texts(6, seed)]) for seed in range(2 + negatives)]
     hard = np.stack(vectors[2:], axis=1) if negatives else np.zeros((6, 0, 24))
@@ -186,7 +193,7 @@ def by_hand(model: SentenceTransformer, text: str) -> np.ndarray:
 @pytest.mark.distributed
 def test_two_processes_equal_one(t5_folder: Path, tmp_path: Path):
     """The recipe's loss over a global batch of 8: 2 gloo processes of 4 equal 1 of 8, with and without negatives."""
-    load_starting_point(t5_folder, gtr_config(**SMALL)).double().save_pretrained(str(tmp_path / "model"))
+    load_starting_point(t5_folder, gtr(**SMALL)).double().save_pretrained(str(tmp_path / "model"))
     script = Path(__file__).with_name("two_processes.py")
     for processes in (1, 2):
         torchrun(processes, [script, tmp_path, "0.01"])
@@ -202,12 +209,12 @@ def test_a_published_layout_loads_and_continues(finished: Path, beir_folder: Pat
     model = SentenceTransformer(str(finished))
     model[0].half()
     model.save_pretrained(str(tmp_path / "published"))
-    again = load_starting_point(tmp_path / "published", gtr_config(**{**SMALL, "projection": 768}))
+    again = load_starting_point(tmp_path / "published", gtr(**{**SMALL, "projection": 768}))
     assert [type(module).__name__ for module in again] == ["Transformer", "Pooling", "Dense", "Normalize"]
     assert torch.equal(again[2].linear.weight, model[2].linear.weight)
     assert {p.dtype for p in again.parameters()} == {torch.float32}
-    config = gtr_config(**{**SMALL, "max_steps": 2, "rounds": 1, "evaluations": 0})
-    finetune(tmp_path / "published", beir_folder, tmp_path / "out", config, MiningConfig(**MINING))
+    config = {**SMALL, "max_steps": 2, "rounds": 1, "eval_strategy": "no"}
+    finetune(tmp_path / "published", beir_folder, tmp_path / "out", recipe="gtr", **config, **MINING)
     weights = load_file(tmp_path / "out" / "2_Dense" / "model.safetensors")["linear.weight"]
     assert weights.shape == (24, 32) and not torch.equal(weights, model[2].linear.weight)
 
@@ -220,7 +227,7 @@ def test_any_model_of_the_family(beir_folder: Path, t5_folder: Path, tmp_path: P
         model.save_pretrained(tmp_path / name)
         for file in ("tokenizer.json", "tokenizer_config.json"):
             (tmp_path / name / file).write_bytes((t5_folder / file).read_bytes())
-        loaded = load_starting_point(tmp_path / name, gtr_config(**SMALL))
+        loaded = load_starting_point(tmp_path / name, gtr(**SMALL))
         assert type(loaded[0].auto_model).__name__ in ("T5EncoderModel", "MT5EncoderModel")
         assert torch.equal(
             loaded[0].auto_model.get_input_embeddings().weight, model.get_input_embeddings().weight.detach()
@@ -229,14 +236,14 @@ def test_any_model_of_the_family(beir_folder: Path, t5_folder: Path, tmp_path: P
 
 
 def test_a_plain_t5_gets_mean_pooling_without_the_recipe_too(t5_folder: Path, backbone_folder: Path, tmp_path: Path):
-    model = load_starting_point(t5_folder, FinetuneConfig())
+    model = load_starting_point(t5_folder, RetrieverTrainingArguments())
     assert len(model) == 2 and isinstance(model[1], Pooling) and model[1].pooling_mode == "mean"
-    bert = load_starting_point(backbone_folder, gtr_config(**SMALL))
+    bert = load_starting_point(backbone_folder, gtr(**SMALL))
     assert isinstance(bert[2], Dense) and isinstance(bert[3], Normalize) and bert[1].pooling_mode == "mean"
 
 
 def test_no_dropout_means_none_in_attention_too(t5_folder: Path, tmp_path: Path):
-    model = load_starting_point(t5_folder, gtr_config(**{**SMALL, "dropout": None}))
+    model = load_starting_point(t5_folder, gtr(**{**SMALL, "dropout": None}))
     features = model.preprocess(["w1 w2 w3 w4"])
     model.train()
     forward = lambda: model(dict(features))["sentence_embedding"]  # noqa: E731
@@ -246,25 +253,25 @@ def test_no_dropout_means_none_in_attention_too(t5_folder: Path, tmp_path: Path)
 
 
 def test_adafactor_scales_its_steps_by_the_weights():
-    cls, options = optimizer(gtr_config())
+    cls, options = optimizer(gtr())
     assert cls is Adafactor and options["scale_parameter"] and not options["relative_step"]
     large, small = (torch.nn.Parameter(torch.full((4, 4), value)) for value in (10.0, 0.1))
     step = cls([large, small], **options)
     (large.sum() + small.sum()).backward()
     step.step()
     assert (10.0 - large[0, 0].item()) / (0.1 - small[0, 0].item()) == pytest.approx(100, rel=1e-3)
-    assert optimizer(FinetuneConfig()) is None
+    assert optimizer(RetrieverTrainingArguments()) is None
 
 
 def test_the_share_of_the_training_queries(t5_folder: Path, beir_folder: Path, tmp_path: Path):
-    config = gtr_config(**{**SMALL, "max_steps": 1, "rounds": 1, "evaluations": 0, "train_share": 0.25})
-    summary = finetune(t5_folder, beir_folder, tmp_path / "out", config, MiningConfig(**MINING))
+    config = {**SMALL, "max_steps": 1, "rounds": 1, "eval_strategy": "no", "train_share": 0.25}
+    summary = finetune(t5_folder, beir_folder, tmp_path / "out", recipe="gtr", **config, **MINING)
     assert summary["data"]["training_queries"] == 16  # of 64
 
 
 def test_bfloat16_and_activation_checkpointing_give_nearly_the_same_gradient(t5_folder: Path, tmp_path: Path):
     """At temperature 0.01: checkpointing is exact, bf16 points the same way and stays finite with huge activations."""
-    model = load_starting_point(t5_folder, gtr_config(**SMALL))
+    model = load_starting_point(t5_folder, gtr(**SMALL))
     features = [model.preprocess(texts(8, seed)) for seed in range(3)]
 
     def gradient(**autocast) -> torch.Tensor:
@@ -289,11 +296,9 @@ def test_bfloat16_and_activation_checkpointing_give_nearly_the_same_gradient(t5_
 
 def test_lora_trains_adapters_and_the_projection(t5_folder: Path, beir_folder: Path, tmp_path: Path):
     pytest.importorskip("peft")
-    config = gtr_config(
-        **{**SMALL, "max_steps": 2, "rounds": 1, "lora_rank": 2, "evaluations": 1, "activation_checkpointing": True}
-    )
-    finetune(t5_folder, beir_folder, tmp_path / "out", config, MiningConfig(**MINING))
-    before = load_starting_point(t5_folder, config).state_dict()
+    config = {**SMALL, "max_steps": 2, "rounds": 1, "lora_rank": 2, "eval_steps": 1, "activation_checkpointing": True}
+    finetune(t5_folder, beir_folder, tmp_path / "out", recipe="gtr", **config, **MINING)
+    before = load_starting_point(t5_folder, gtr(**config)).state_dict()
     after = SentenceTransformer(str(tmp_path / "out")).state_dict()
     changed = {name for name in after if not torch.equal(before[name], after[name])}
     assert before.keys() == after.keys() and "2.linear.weight" in changed
@@ -302,18 +307,21 @@ def test_lora_trains_adapters_and_the_projection(t5_folder: Path, beir_folder: P
 
 
 def test_what_is_refused(t5_folder: Path, beir_folder: Path, tmp_path: Path, capsys):
+    half = gtr()
+    half.fp16, half.bf16 = True, False  # a CPU refuses it where it is asked for
     with pytest.raises(InputError, match=r"float16 overflows at the temperature 0.01 .*bfloat16"):
-        gtr_config(precision="float16")
-    half = gtr_config(precision="float16", temperature="0.05")
+        half.require_safe(0.01)
     with pytest.raises(InputError, match="T5's feed-forward layers overflow float16"):
-        require_fitting_precision(load_starting_point(t5_folder, half), 0.05, half)
+        prepare_training(load_starting_point(t5_folder, gtr()), 0.05, half)
+    with pytest.raises(InputError, match="float16 trains on a GPU only"):
+        gtr(fp16=True, use_cpu=True)
     for options in ({"projection": -1}, {"train_share": 0.0}, {"train_share": 1.5}):
         with pytest.raises(InputError, match=next(iter(options))):
-            gtr_config(**options)
+            gtr(**options)
     command = ["finetune", str(t5_folder), "--data", str(beir_folder), "--output-dir", str(tmp_path / "o")]
     for options, words in (
-        (["--recipe", "gtx"], "no recipe 'gtx'; there are cocondenser, gtr"),
-        (["--recipe", "gtr", "--precision", "float16"], "float16 overflows"),
+        (["--recipe", "gtx"], "no recipe 'gtx'; there are gtr"),
+        (["--recipe", "gtr", "--fp16", "--use-cpu"], "float16 trains on a GPU only"),
         (["--recipe"], "recipe"),
     ):
         assert main([*command, *options]) == 2

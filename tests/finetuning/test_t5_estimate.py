@@ -11,13 +11,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import T5Config, T5EncoderModel
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config
 from hf_cocondenser.finetuning.lora import add_lora
-from hf_cocondenser.finetuning.recipes import gtr_config
+from hf_cocondenser.finetuning.recipes import finetune_options
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.t5_estimate import estimate_cost, log_estimates, t5_size
+
+
+def gtr(**options) -> RetrieverTrainingArguments:
+    """The training arguments of GTR's recipe."""
+    return finetune_options("gtr", **options).args
+
 
 ROWS, LENGTH = 4, 32
 
@@ -29,10 +35,15 @@ def shape(**changes) -> T5Config:
     return T5Config.from_dict(config.to_dict() | changes)
 
 
-def exactly(**options) -> FinetuneConfig:
+def exactly(**options) -> RetrieverTrainingArguments:
     """One batch of ROWS passages of LENGTH tokens, and no queries to speak of."""
-    defaults = {"batch_size": ROWS, "negatives_per_query": 0, "query_length": 3, "passage_length": LENGTH}
-    return gtr_config(**{**defaults, "precision": "float32", "chunk_tokens": ROWS * LENGTH, **options})
+    defaults = {
+        "per_device_train_batch_size": ROWS,
+        "negatives_per_query": 0,
+        "query_length": 3,
+        "passage_length": LENGTH,
+    }
+    return gtr(**{**defaults, "bf16": False, "chunk_tokens": ROWS * LENGTH, **options})
 
 
 def forward(model: T5EncoderModel) -> torch.Tensor:
@@ -57,10 +68,10 @@ def saved_bytes(config: T5Config) -> int:
 
 
 def test_parameters_are_counted(t5_folder: Path, tmp_path: Path):
-    config = gtr_config(projection=24, lora_rank=0)
+    config = gtr(projection=24, lora_rank=None)
     model = load_starting_point(t5_folder, config)
     assert estimate_cost(model[0].auto_model.config, config).parameters == sum(p.numel() for p in model.parameters())
-    config = gtr_config(projection=24, lora_rank=2)
+    config = gtr(projection=24, lora_rank=2)
     pytest.importorskip("peft")
     add_lora(model, 2)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -69,7 +80,7 @@ def test_parameters_are_counted(t5_folder: Path, tmp_path: Path):
 
 def test_the_papers_sizes():
     """110M, 335M, 1.24B and 4.8B parameters (table 1 of the paper), the projection aside."""
-    config = gtr_config(projection=0)
+    config = gtr(projection=None)
     found = [estimate_cost(t5_size(name), config).parameters / 1e6 for name in ("base", "large", "xl", "xxl")]
     assert found == pytest.approx([110, 335, 1240, 4800], rel=0.02)
 
@@ -93,26 +104,28 @@ def test_arithmetic_is_what_the_model_does():
 
 def test_what_saves_memory_does():
     large = t5_size("large")
-    plain = estimate_cost(large, gtr_config())
-    assert estimate_cost(large, gtr_config(batch_size=16)).activations == plain.activations  # the cache's promise
-    assert estimate_cost(large, gtr_config(gradient_cache=False)).activations > 100 * plain.activations
-    assert estimate_cost(large, gtr_config(activation_checkpointing=True)).activations < plain.activations / 5
+    plain = estimate_cost(large, gtr())
+    assert (
+        estimate_cost(large, gtr(per_device_train_batch_size=16)).activations == plain.activations
+    )  # the cache's promise
+    assert estimate_cost(large, gtr(gradient_cache=False)).activations > 100 * plain.activations
+    assert estimate_cost(large, gtr(activation_checkpointing=True)).activations < plain.activations / 5
     assert plain.optimizer < plain.gradients / 100
-    assert estimate_cost(large, gtr_config(optimizer="adamw")).optimizer == 2 * plain.gradients
-    assert estimate_cost(large, gtr_config(lora_rank=8)).memory < plain.memory - 0.9 * plain.gradients
+    assert estimate_cost(large, gtr(optim="adamw_torch")).optimizer == 2 * plain.gradients
+    assert estimate_cost(large, gtr(lora_rank=8)).memory < plain.memory - 0.9 * plain.gradients
     assert plain.hours(2000) == pytest.approx(2 * plain.hours(1000))
 
 
 def test_it_is_logged_before_anything_else(t5_folder: Path, backbone_folder: Path, tmp_path: Path, caplog):
     caplog.set_level(logging.INFO)
     with pytest.raises(InputError):
-        finetune(t5_folder, tmp_path / "no_data", tmp_path / "out", gtr_config())
+        finetune(t5_folder, tmp_path / "no_data", tmp_path / "out", gtr())
     text = caplog.text
     for name in ("this model", "T5 base", "T5 large", "T5 xl", "T5 xxl"):
         assert name in text
     assert "4.87B parameters" in text
     caplog.clear()
-    log_estimates(backbone_folder, FinetuneConfig())
+    log_estimates(backbone_folder, RetrieverTrainingArguments())
     assert not caplog.text
-    log_estimates("t5:2x64", gtr_config())
+    log_estimates("t5:2x64", gtr())
     assert "this model" in caplog.text

@@ -13,7 +13,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from hf_cocondenser import InputError
-from hf_cocondenser.hub.card import FROM_SCRATCH, CardData, write_card
+from hf_cocondenser.hub.card import FROM_SCRATCH, CardData, is_edited, write_card
 from hf_cocondenser.hub.export import save_retriever
 from hf_cocondenser.hub.layout import make_portable
 from hf_cocondenser.hub.records import card_from_records
@@ -213,3 +213,9 @@ def test_top_level_folder_holds_the_template_of_the_package():
     root = Path(__file__).resolve().parents[2]
     template = root / "model_cards" / "template.md"
     assert template.read_bytes() == (root / "hf_cocondenser" / "hub" / "card_template.md").read_bytes()
+
+
+def test_a_card_of_other_bytes_than_text_was_edited(tmp_path):
+    """It stays as it is, and stops nothing."""
+    (tmp_path / "README.md").write_bytes(b"\x00\xffgarbage")
+    assert is_edited(tmp_path / "README.md")

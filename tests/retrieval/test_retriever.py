@@ -13,7 +13,7 @@ from transformers import BertConfig, BertModel
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.hub.export import save_retriever
 from hf_cocondenser.retrieval.dense import DenseSearcher, dense_search
@@ -121,7 +121,7 @@ def test_a_retriever_that_does_not_say_its_similarity(make_retriever, capsys, tm
     assert main(command) == 2 and "--similarity" in capsys.readouterr().err
     assert main([*command, "--similarity", "dot"]) == 0
     with pytest.raises(InputError, match=r"does not say .* --similarity"):
-        load_starting_point(folder, FinetuneConfig(query_length=16, passage_length=16))
+        load_starting_point(folder, RetrieverTrainingArguments(query_length=16, passage_length=16))
 
 
 def test_a_bare_checkpoint_of_the_hub_is_refused(make_retriever, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Cross-encoders as judges: RocketQA's denoising, and labels for queries nobody judged."""
+"""Cross-encoders: the scores of RocketQA's denoising, and labels for queries nobody judged."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def label_queries(
         run: candidates.
         queries: query id -> text.
         corpus: document id -> text.
-        cross_encoder: the judge.
+        cross_encoder: scores the candidates.
         above: threshold for relevant passages.
         below: threshold for negatives.
         depth: candidates per query, best first.
@@ -94,7 +94,7 @@ def label_queries(
     counts = {
         "unlabelled_queries": len(queries),
         "labelled": len(kept),
-        "judged_pairs": len(pairs),
+        "scored_pairs": len(pairs),
         "pseudo_positives": sum(map(len, kept.values())),
     }
     return kept, {query: negatives.get(query, [])[:number] for query in kept}, counts

@@ -47,7 +47,7 @@ def mined_pool(
         data: judged training queries.
         config: depth, number and what to drop.
         seed: of the sample.
-        cross_encoder: judges the candidates (RocketQA's denoising).
+        cross_encoder: scores the candidates (RocketQA's denoising).
     """
     relevant = data.relevant()
     queries = {query: data.queries[query] for query in relevant}
@@ -72,7 +72,7 @@ def mined_pool(
     return pool, {"depth": config.mine_depth, "seed": seed, "counts": counts, "audit": audit}
 
 
-def judge_pool(
+def cross_encoder_pool(
     searcher: DenseSearcher, data: RetrievalData, config: MiningConfig, seed: int
 ) -> tuple[Pool, dict[str, int]]:
     """A cross-encoder's training negatives: drawn at random from a retriever's first documents, and counts."""

@@ -40,8 +40,8 @@ def choose_negatives(
 
     Out go, in this order: relevant passages; passages whose text equals a relevant one or the query, or that have the
     query's id; with `config.margin`, those that score too near the positive; with a cross-encoder, those it does not
-    find clearly irrelevant. With `config.denoise_depth` it judges so many candidates, and where it leaves fewer than
-    `number`, those behind them fill up at random, unjudged (RocketQA).
+    find clearly irrelevant. With `config.denoise_depth` it scores so many candidates, and where it leaves fewer than
+    `number`, those behind them fill up at random, without a score (RocketQA).
 
     Args:
         run: candidates.
@@ -55,7 +55,7 @@ def choose_negatives(
         positive_scores: the score of each query's positives (their mean) on the run's scale; without one a query
             knows no margin, and SimANS takes its best candidate's.
         config: margin, thresholds and SimANS's constants.
-        cross_encoder: judges the candidates that are left.
+        cross_encoder: scores the candidates that are left.
 
     Returns:
         The pool, and counts of what was dropped and kept.
@@ -65,7 +65,7 @@ def choose_negatives(
     counts: Counter[str] = Counter(dict.fromkeys(("candidates", "relevant", "equal_text"), 0))
     kept: dict[str, list[tuple[str, float]]] = {}
     behind: dict[str, list[str]] = {}
-    judged = depth if cross_encoder is None or config.denoise_depth is None else config.denoise_depth
+    scored = depth if cross_encoder is None or config.denoise_depth is None else config.denoise_depth
     text_of = cache(lambda document: same_text(corpus[document]))  # the same documents come up for many queries
     for query in relevant:
         own = set(relevant[query])
@@ -79,7 +79,7 @@ def choose_negatives(
                 counts["equal_text"] += 1
             elif config.margin is not None and _too_near(score, positive_scores.get(query), config.margin):
                 counts["within_margin"] += 1
-            elif rank < judged:
+            elif rank < scored:
                 kept[query].append((document, score))
             else:
                 behind[query].append(document)
@@ -91,8 +91,8 @@ def choose_negatives(
         pool[query] = _sample(candidates, number, sampling, positive_scores.get(query), config, rng)
         filling = rng.permutation(behind[query])[: max(number - len(pool[query]), 0)].tolist()
         pool[query] += filling
-        if judged < depth:
-            counts["filled_unjudged"] += len(filling)
+        if scored < depth:
+            counts["filled_without_score"] += len(filling)
         counts["not_drawn"] += len(candidates) + len(behind[query]) - len(pool[query])
         counts["kept"] += len(pool[query])
         counts["queries_without_negatives"] += not pool[query]

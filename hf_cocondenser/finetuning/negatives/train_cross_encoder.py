@@ -1,9 +1,10 @@
-"""Training a cross-encoder as the judge of mined negatives (RocketQA, arXiv 2010.08191)."""
+"""Training the cross-encoder that scores mined negatives (RocketQA, arXiv 2010.08191)."""
 
 from __future__ import annotations
 
 import json
 import logging
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,12 @@ import numpy as np
 import torch
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.negatives.cross_encoder_config import JudgeConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import CrossEncoderConfig, MiningConfig
 from hf_cocondenser.finetuning.training_set import Pool
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
-from hf_cocondenser.retrieval.encode import resolve_precision
 from hf_cocondenser.retrieval.retriever import transformers_of
-from hf_cocondenser.utils.distributed import local_device, on_first, processes, training_device
+from hf_cocondenser.utils.distributed import local_device, on_first, processes
 from hf_cocondenser.utils.files import write_text
 from hf_cocondenser.utils.loading import load_whole
 from hf_cocondenser.utils.progress import fit_to_output
@@ -36,28 +37,25 @@ _HELD_OUT_MOST = 200
 Example = dict[str, Any]
 
 
-def train_judge(
+def train_cross_encoder(
     start: SentenceTransformer,
     data: RetrievalData,
     pool: Pool,
     folder: Path,
-    config: JudgeConfig,
-    *,
-    precision: str,
-    seed: int,
+    config: CrossEncoderConfig,
+    args: RetrieverTrainingArguments,
 ) -> tuple[CrossEncoder, list[Example]]:
     """Train a cross-encoder with sentence-transformers' trainer: positives against `pool`, binary cross-entropy.
 
-    A tenth of the queries (200 at most) is left out, for `judge_report`. Processes share the work.
+    A tenth of the queries (200 at most) is left out, for `cross_encoder_report`. Processes share the work.
 
     Args:
         start: its transformer is what the cross-encoder is made of.
         data: judged training queries.
         pool: negatives of each query.
         folder: gets `model/` and `log.jsonl`.
-        config: epochs and the like.
-        precision: of the training, as `FinetuneConfig`'s.
-        seed: of the fresh output layer, the order and what is left out.
+        config: epochs, rate, batch and length.
+        args: everything else of the training.
 
     Returns:
         The cross-encoder, and the pairs left out.
@@ -73,9 +71,9 @@ def train_judge(
     )
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
-    training, left_out = judge_examples(data, pool, seed)
+    training, left_out = labelled_pairs(data, pool, args.seed)
     on_first(lambda: _write_encoder(start, folder / SCRATCH / "start"))
-    torch.manual_seed(seed)
+    torch.manual_seed(args.seed)
     model = load_whole(
         CrossEncoder,
         "The cross-encoder's start",
@@ -86,29 +84,21 @@ def train_judge(
         device=local_device(),
         model_kwargs={"dtype": torch.float32},
     )
-    device = training_device()
-    on_cpu = device.type == "cpu"
-    half = precision == "float16"
+    shared = {item.name for item in fields(CrossEncoderTrainingArguments) if item.init}
     arguments = CrossEncoderTrainingArguments(
-        output_dir=str(folder / SCRATCH),
-        num_train_epochs=config.cross_encoder_epochs,
-        per_device_train_batch_size=config.cross_encoder_batch_size,
-        learning_rate=config.cross_encoder_learning_rate,
-        warmup_steps=0.1,
-        bf16=not half and resolve_precision(precision, device) == "bfloat16",
-        fp16=half,
-        use_cpu=on_cpu,
-        seed=seed,
-        data_seed=seed,
-        save_strategy="steps",
-        save_steps=0.1,
-        save_total_limit=1,
-        logging_steps=20,
-        logging_nan_inf_filter=False,
-        ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,
-        dataloader_pin_memory=not on_cpu,
-        report_to="none",
+        **{name: value for name, value in args.to_dict().items() if name in shared}
+        | {
+            "output_dir": str(folder / SCRATCH),
+            "num_train_epochs": config.cross_encoder_epochs,
+            "max_steps": -1,
+            "per_device_train_batch_size": config.cross_encoder_batch_size,
+            "learning_rate": config.cross_encoder_learning_rate,
+            "eval_strategy": "no",
+            "save_strategy": "steps",
+            "save_steps": 0.1,
+            "save_total_limit": 1,
+            "data_seed": args.seed,
+        }
     )
     logger.info("Training a cross-encoder on %s pairs.", f"{len(training):,}")
     trainer = CrossEncoderTrainer(
@@ -123,7 +113,7 @@ def train_judge(
     return model, left_out
 
 
-def judge_examples(data: RetrievalData, pool: Pool, seed: int) -> tuple[list[Example], list[Example]]:
+def labelled_pairs(data: RetrievalData, pool: Pool, seed: int) -> tuple[list[Example], list[Example]]:
     """Labelled pairs to train on, and those of a tenth of the queries to look at afterwards.
 
     Raises:
@@ -146,7 +136,7 @@ def judge_examples(data: RetrievalData, pool: Pool, seed: int) -> tuple[list[Exa
     return parts
 
 
-def judge_report(scores: np.ndarray, labels: np.ndarray, config: Any) -> dict[str, float | int]:
+def cross_encoder_report(scores: np.ndarray, labels: np.ndarray, config: MiningConfig) -> dict[str, float | int]:
     """How a cross-encoder does on pairs that it has not seen.
 
     Args:

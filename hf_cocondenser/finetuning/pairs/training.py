@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,8 @@ import torch
 from torch.nn import functional as F
 
 from hf_cocondenser.data.reading.files import find_files
-from hf_cocondenser.finetuning.config import FinetuneConfig, PairsConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import PairsConfig
 from hf_cocondenser.finetuning.dev import DevEvaluator
 from hf_cocondenser.finetuning.pairs.sources import Pair, mixed_pairs, open_pairs, parse_source, shares
 from hf_cocondenser.finetuning.pairs.stream import PairBatches
@@ -22,9 +22,9 @@ from hf_cocondenser.finetuning.trainer import PairTrainer
 from hf_cocondenser.finetuning.training import (
     optimizer,
     prepare_training,
+    round_arguments,
     same_everywhere,
     save_trained,
-    training_arguments,
 )
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import encode_texts
@@ -43,7 +43,12 @@ _SAMPLE = 256
 
 
 def train_on_pairs(
-    model: SentenceTransformer, pairs: PairsConfig, dev: RetrievalData | None, folder: Path, config: FinetuneConfig
+    model: SentenceTransformer,
+    pairs: PairsConfig,
+    dev: RetrievalData | None,
+    folder: Path,
+    args: RetrieverTrainingArguments,
+    dev_measure: str = "nDCG@10",
 ) -> dict[str, Any]:
     """Train `model` in `folder`, going on from the last checkpoint there, and write it to `folder/retriever`.
 
@@ -56,39 +61,38 @@ def train_on_pairs(
     Raises:
         InputError: the pairs cannot be read or mixed.
     """
-    config = replace(
-        config,
+    args = args.changed(
         max_steps=pairs.pairs_steps,
-        batch_size=pairs.pairs_batch_size or config.batch_size,
-        learning_rate=pairs.pairs_learning_rate or config.learning_rate,
+        per_device_train_batch_size=pairs.pairs_batch_size or args.per_device_train_batch_size,
+        learning_rate=pairs.pairs_learning_rate or args.learning_rate,
     )
-    torch.manual_seed(config.seed)
-    stream = open_stream(pairs, config.seed)
-    temperature = same_everywhere(config, lambda: _calibrated(model, stream))
-    loss = prepare_training(model, temperature, config)
+    torch.manual_seed(args.seed)
+    stream = open_stream(pairs, args.seed)
+    temperature = same_everywhere(args, lambda: _calibrated(model, stream))
+    loss = prepare_training(model, temperature, args)
     state = processes()
-    batches = PairBatches(model, stream, config.batch_size, state.process_index, state.num_processes)
-    evaluator = DevEvaluator(dev, config.dev_measure) if dev is not None and config.evaluations else None
-    arguments = training_arguments(config, folder / SCRATCH, None, evaluator)
+    batches = PairBatches(model, stream, args.train_batch_size, state.process_index, state.num_processes)
+    evaluator = DevEvaluator(dev, dev_measure) if dev is not None and args.measures else None
+    arguments = round_arguments(args, folder / SCRATCH, None, evaluator)
     arguments.load_best_model_at_end = False
     checkpoint = last_checkpoint(folder / SCRATCH)
     if checkpoint is not None:
-        batches.start = trainer_state(checkpoint)["global_step"]
-    trainer = PairTrainer(model, arguments, batches, loss, evaluator, optimizer(config))
+        batches.start = trainer_state(checkpoint)["global_step"] * args.gradient_accumulation_steps
+    trainer = PairTrainer(model, arguments, batches, loss, evaluator, optimizer(args))
     fit_to_output(trainer)
     trainer.train(resume_from_checkpoint=checkpoint)
     steps = trainer.state.global_step
     result: dict[str, Any] = {
         "temperature": temperature,
         "steps": steps,
-        "pairs": steps * config.batch_size * state.num_processes,
+        "pairs": steps * args.gradient_accumulation_steps * args.train_batch_size * state.num_processes,
     }
     if trainer.is_world_process_zero():
         if evaluator is not None:
             key = f"eval_{evaluator.primary_metric}"
             measured = [line for line in trainer.state.log_history if key in line][-1]
             result["dev"] = {name: measured[f"eval_dev_{name}"] for name in evaluator.measures}
-        result["model_hash"] = save_trained(model, folder, config)
+        result["model_hash"] = save_trained(model, folder, args)
     return result
 
 

@@ -14,6 +14,8 @@ import torch
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.systems import depth_needed
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import settings
 from hf_cocondenser.finetuning.dev import restrict, sample_queries
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.negatives.pools import read_pool
@@ -21,7 +23,7 @@ from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.rounds import BM25, NEGATIVES, bm25_step
 from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.research.scorers.baseline import bm25_search
-from hf_cocondenser.research.scorers.config import ScorersConfig
+from hf_cocondenser.research.scorers.config import ScorersConfig, training_of
 from hf_cocondenser.research.scorers.kinds import TRAINED_HERE, load_scorer
 from hf_cocondenser.research.scorers.scoring import DocumentVectors, rescore, search_exactly
 from hf_cocondenser.research.scorers.table import MEASURES, Row, machine, write_comparison
@@ -46,6 +48,7 @@ def compare_scorers(
     data: str | Path,
     output_dir: str | Path,
     config: ScorersConfig | None = None,
+    args: RetrieverTrainingArguments | None = None,
     *,
     split: str | None = None,
     overwrite: bool = False,
@@ -59,7 +62,8 @@ def compare_scorers(
         checkpoint: plain encoder checkpoint, Condenser pre-training checkpoint or sentence-transformers model.
         data: BEIR folder with judgements to train on (train) and to measure on (test).
         output_dir: folder for models, runs, the report, and the table as comparison.md and comparison.json.
-        config: training, scorers and what is ranked.
+        config: scorers and what is ranked.
+        args: the training of each scorer.
         split: judgements to measure on (default: the data set's own, mostly test).
         overwrite: do again what was done with other inputs.
 
@@ -72,18 +76,18 @@ def compare_scorers(
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("Scorers are compared in one process; start the command without torchrun.")
-    config = config or ScorersConfig()
+    config, args = config or ScorersConfig(), args or RetrieverTrainingArguments(per_device_train_batch_size=32)
     output_dir = Path(output_dir)
     if not (output_dir / RUNS).is_dir():
         require_new_folder(output_dir, overwrite, reads=[checkpoint, data, config.candidates])
-    test = _test_queries(load_retrieval_data(data, split or "auto"), config)
+    test = _test_queries(load_retrieval_data(data, split or "auto"), config.test_queries, args.seed)
     require_run_ids(test.queries, test.corpus)
     train = load_retrieval_data(data, "train")
     if not train.relevant():
         raise InputError(f"No training query of '{train.name}' has a document judged above 0.")
-    train = sample_queries(train, config.train_share, config.seed)
+    train = sample_queries(train, config.train_share, args.seed)
     candidates = None if config.candidates == "bm25" else _candidates(config.candidates, test)
-    return _Comparison(checkpoint, train, test, candidates, output_dir, config, overwrite).run()
+    return _Comparison(checkpoint, train, test, candidates, output_dir, config, args, overwrite).run()
 
 
 class _Comparison:
@@ -95,6 +99,7 @@ class _Comparison:
         candidates: Run | None,
         output_dir: Path,
         config: ScorersConfig,
+        args: RetrieverTrainingArguments,
         overwrite: bool,
     ) -> None:
         self.checkpoint = checkpoint
@@ -103,6 +108,7 @@ class _Comparison:
         self.candidates = candidates
         self.output_dir = output_dir
         self.config = config
+        self.args = args
         self.overwrite = overwrite
         self.negatives = output_dir / "negatives"
         # Where the corpus is ranked, the measures need their own depth, however few candidates are scored again.
@@ -114,13 +120,13 @@ class _Comparison:
         candidates, source = rows[0].run, f"BM25's first {self.config.depth}"
         if self.candidates is not None:
             candidates, source = self.candidates, f"{Path(self.config.candidates).stem}'s first {self.config.depth}"
-        negatives = bm25_step(
-            self.negatives, self.train, self.config.mining("dense"), self.config.seed, self.overwrite
-        )
+        negatives = bm25_step(self.negatives, self.train, self.config.mining("dense"), self.args.seed, self.overwrite)
         for name in self.config.scorers:
             model = self._train(name, negatives["inputs"])
             rows += self._rank(name, model, candidates, source)
-        return write_comparison(self.output_dir, self.test, rows, {**asdict(self.config), "scored": source})
+        return write_comparison(
+            self.output_dir, self.test, rows, {**settings(self.args), **asdict(self.config), "scored": source}
+        )
 
     def _bm25(self) -> Row:
         def work(folder: Path) -> dict[str, Any]:
@@ -137,17 +143,17 @@ class _Comparison:
         """Where the trained scorer is; `negatives` tells what BM25's were drawn from."""
         folder = self.output_dir / MODELS / name
         logger.info("%s", name)
-        training = self.config.finetuning(name)
+        training = training_of(name, self.args)
         if name not in TRAINED_HERE:
             hand_on(self.negatives, folder / STEPS / BM25)
             mining = self.config.mining(name)
             finetune(self.checkpoint, self.train, folder, training, mining, overwrite=self.overwrite)
             return folder
         start = load_starting_point(self.checkpoint, training)
-        settings = self.config.own_settings(name)
+        sizes = self.config.own_settings(name)
 
         def work(partial: Path) -> dict[str, Any]:
-            torch.manual_seed(self.config.seed)
+            torch.manual_seed(training.seed)
             training_set = TrainingSet(
                 self.train.queries,
                 self.train.corpus,
@@ -156,9 +162,9 @@ class _Comparison:
                 training.negatives_per_query,
                 training.seed,
             )
-            return train_scorer(TRAINED_HERE[name].from_retriever(start, **settings), training_set, partial, training)
+            return train_scorer(TRAINED_HERE[name].from_retriever(start, **sizes), training_set, partial, training)
 
-        inputs = {**negatives, **asdict(training), **settings, "start": fingerprint(start)}
+        inputs = {**negatives, **settings(training), **sizes, "start": fingerprint(start)}
         self._step(folder, inputs, work)
         return folder
 
@@ -231,9 +237,9 @@ def _candidates(path: str, test: RetrievalData) -> Run:
     return run
 
 
-def _test_queries(test: RetrievalData, config: ScorersConfig) -> RetrievalData:
+def _test_queries(test: RetrievalData, most: int | None, seed: int) -> RetrievalData:
     judged = list(test.queries)
-    if not config.test_queries or config.test_queries >= len(judged):
+    if most is None or most >= len(judged):
         return test
-    chosen = sorted(np.random.default_rng(config.seed).permutation(len(judged))[: config.test_queries].tolist())
+    chosen = sorted(np.random.default_rng(seed).permutation(len(judged))[:most].tolist())
     return restrict(test, [judged[i] for i in chosen])

@@ -16,11 +16,11 @@ from torch.utils.data import BatchSampler, DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.loss import contains, split_labels
 from hf_cocondenser.finetuning.temperature import temperature_of_scores
 from hf_cocondenser.finetuning.tokens import TokenStore
-from hf_cocondenser.finetuning.training import training_arguments
+from hf_cocondenser.finetuning.training import round_arguments
 from hf_cocondenser.finetuning.training_set import EpochSampler, TrainingCollator, TrainingSet
 from hf_cocondenser.research.scorers.base import MODEL, Scorer
 from hf_cocondenser.retrieval.encode import Features
@@ -32,25 +32,27 @@ logger = logging.getLogger(__name__)
 _CALIBRATION_PAIRS = 64
 
 
-def train_scorer(scorer: Scorer, training_set: TrainingSet, folder: Path, config: FinetuneConfig) -> dict[str, Any]:
+def train_scorer(
+    scorer: Scorer, training_set: TrainingSet, folder: Path, args: RetrieverTrainingArguments
+) -> dict[str, Any]:
     """Train a scorer as `finetune` trains a retriever in one round, and write it to `folder/model`.
 
     Negatives are the query's hard ones and all passages of the batch; relevant ones are masked out by their ids.
 
     Args:
-        config: epochs, batch, learning rate, lengths and the like; its evaluations must be 0.
+        args: epochs, batch, learning rate, lengths and the like; nothing may be measured on the way.
 
     Returns:
         What is worth recording: temperature, steps, training queries, the mean loss.
     """
-    torch.manual_seed(config.seed)
+    torch.manual_seed(args.seed)
     collator = TrainingCollator(
         training_set,
         TokenStore(scorer.encoder, training_set.queries, "query"),
         TokenStore(scorer.encoder, training_set.passages, "document"),
     )
-    temperature = scorer_temperature(scorer, collator) if config.temperature == "auto" else config.fixed_temperature()
-    arguments = training_arguments(config, folder / "training", len(training_set), None)
+    temperature = args.temperature or scorer_temperature(scorer, collator)
+    arguments = round_arguments(args, folder / "training", len(training_set), None)
     logger.info("%s: %s training queries, temperature %g.", scorer.kind, f"{len(training_set):,}", temperature)
     trainer = ScorerTrainer(scorer, arguments, collator, temperature)
     fit_to_output(trainer)
@@ -59,7 +61,7 @@ def train_scorer(scorer: Scorer, training_set: TrainingSet, folder: Path, config
     if not all(bool(torch.isfinite(parameter).all()) for parameter in scorer.parameters()):
         raise InputError(
             f"The training of {scorer.kind} diverged: its weights are not finite numbers. Lower the learning rate"
-            f" ({config.learning_rate:g}), or check the checkpoint it started from."
+            f" ({args.learning_rate:g}), or check the checkpoint it started from."
         )
     target = folder / MODEL
     target.mkdir(exist_ok=True)

@@ -14,10 +14,12 @@ from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.lengths import words_of, words_of_hits
 from hf_cocondenser.evaluation.systems import depth_needed, measure_run, require_distinct
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig, settings
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig, settings
 from hf_cocondenser.finetuning.dev import sample_dev
-from hf_cocondenser.finetuning.finetune import dev_split, finetune
+from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.fresh_t5 import fresh_inputs, is_fresh_t5, make_fresh_t5
+from hf_cocondenser.finetuning.inputs import dev_split
 from hf_cocondenser.finetuning.pairs.training import sources_signature
 from hf_cocondenser.research.study.plan import Cell, StudyConfig
 from hf_cocondenser.retrieval.bm25 import BM25Index
@@ -46,7 +48,7 @@ class StudyCells:
         data: BEIR folder to train on.
         folder: where the cells go.
         config: what to measure on.
-        finetuning, mining, pairs: how every cell is trained.
+        args, mining, pairs, development: how every cell is trained.
         overwrite: do cells again whose inputs changed.
 
     Raises:
@@ -58,18 +60,20 @@ class StudyCells:
         data: str | Path,
         folder: Path,
         config: StudyConfig,
-        finetuning: FinetuneConfig,
+        args: RetrieverTrainingArguments,
         mining: MiningConfig,
         pairs: PairsConfig,
+        development: DevelopmentConfig,
         overwrite: bool = False,
     ) -> None:
-        if pairs.stages != "both" or finetuning.train_share != 1:
+        if pairs.stages != "both" or development.train_share != 1:
             raise InputError("A study sets stages and train_share itself; leave them out (see --ablations, --shares).")
         self.folder = folder
         self.config = config
-        self.finetuning = finetuning
+        self.args = args
         self.mining = mining
         self.pairs = pairs
+        self.development = development
         self.overwrite = overwrite
         self.train = load_retrieval_data(data, "train")
         self.dev = dev_split(data, self.train)
@@ -78,7 +82,7 @@ class StudyCells:
         for source in config.evaluate_on:
             loaded = load_retrieval_data(source, "auto")
             queries = config.eval_queries or len(loaded.queries)
-            loaded = sample_dev(loaded, queries, config.eval_documents, seed=finetuning.seed)
+            loaded = sample_dev(loaded, queries, config.eval_documents, seed=args.seed)
             require_distinct("data sets", [*self.evaluation, loaded.name])
             self.evaluation[loaded.name] = loaded
             if Path(source).resolve() == Path(data).resolve():
@@ -88,7 +92,7 @@ class StudyCells:
     def train_and_measure(self, cell: Cell) -> tuple[Values, int]:
         """Train a cell and measure it, or find it done; returns its values and the parameters of the retriever."""
         start = self._start(cell)
-        finetuning = replace(self.finetuning, train_share=cell.share)
+        development = replace(self.development, train_share=cell.share)
         pairs = replace(self.pairs, stages="pretrain" if cell.variant == "GTR-PT" else "finetune")
 
         def work(folder: Path) -> dict[str, Any]:
@@ -98,7 +102,8 @@ class StudyCells:
                 hand_on(negatives, target / STEPS / "bm25")
             wait_for_everyone()
             # What a kill left in here was made from the same inputs, or is begun again.
-            finetune(start, self.train, target, finetuning, self.mining, pairs, dev=self.dev, overwrite=True)
+            options = (self.args, self.mining, pairs, development)
+            finetune(start, self.train, target, *options, dev=self.dev, overwrite=True)
             if not processes().is_main_process:
                 return {}
             hand_on(target / STEPS / "bm25", negatives)
@@ -114,7 +119,8 @@ class StudyCells:
             "processes": processes().num_processes,
             "evaluation": self.hashes,
             "measure": self.config.main_measure,
-            "finetuning": settings(finetuning),
+            "finetuning": settings(self.args),
+            "development": settings(development),
             "mining": settings(self.mining),
             "pairs": {**settings(pairs), "sources": sources_signature(pairs)} if pairs.pairs else None,
         }
@@ -152,36 +158,36 @@ class StudyCells:
         # One tokenizer for all sizes: it depends on the texts alone.
         def train_tokenizer(folder: Path) -> dict[str, Any]:
             texts = chain(self.train.corpus.values(), self.train.queries.values())
-            train_wordpiece(texts, self.finetuning.vocabulary).save_pretrained(folder)
+            train_wordpiece(texts, self.args.vocabulary).save_pretrained(folder)
             return {}
 
         def make(folder: Path) -> dict[str, Any]:
             documents = list(self.train.corpus.values())
-            make_fresh_t5(cell.model, load_tokenizer(tokenizer), documents, folder / "encoder", self.finetuning)
+            make_fresh_t5(cell.model, load_tokenizer(tokenizer), documents, folder / "encoder", self.args)
             return {}
 
         tokenizer = self.folder / "tokenizer"
-        inputs = {"train": data_hashes(self.train), "vocabulary": self.finetuning.vocabulary}
+        inputs = {"train": data_hashes(self.train), "vocabulary": self.args.vocabulary}
         run_step(tokenizer, inputs, train_tokenizer, overwrite=self.overwrite)
         place = self.folder / f"start-{cell.model.removeprefix('t5:')}"
-        made_from = fresh_inputs(cell.model, data_hashes(self.train), self.finetuning)
+        made_from = fresh_inputs(cell.model, data_hashes(self.train), self.args)
         run_step(place, made_from, make, overwrite=self.overwrite)
         return place / "encoder"
 
     def _negatives(self, share: float) -> Path:
         """Where BM25's negatives of a share are kept for the next model; another corpus or setting has another place."""
-        parts = [data_hashes(self.train), self.mining.bm25_depth, self.mining.bm25_negatives, self.finetuning.seed]
-        parts += [self.finetuning.dev_share, self.finetuning.dev_queries, self._dev_hashes()]
+        parts = [data_hashes(self.train), self.mining.bm25_depth, self.mining.bm25_negatives, self.args.seed]
+        parts += [self.development.dev_share, self.development.dev_queries, self._dev_hashes()]
         return self.folder / "negatives" / f"{share:g}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
 
     def _dev_hashes(self) -> dict[str, str] | str:
         """What chooses a cell's checkpoint; without development queries of its own, training queries are held out."""
-        if not self.finetuning.evaluations:
+        if not self.args.measures:
             return "none"
         return "held out" if self.dev is None else data_hashes(self.dev)
 
     def _measure(self, data: RetrievalData, retriever: Any) -> dict[str, list[float]]:
-        precision = "auto" if self.finetuning.precision == "float16" else self.finetuning.precision
+        precision = "auto" if self.args.fp16 else self.args.precision
         run = dense_search(
             retriever,
             data.queries,

@@ -9,6 +9,7 @@ from typing import Literal
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.measures import check_measures
 from hf_cocondenser.utils.files import file_name
+from hf_cocondenser.utils.options import PositiveInt, check, option
 
 Variant = Literal["GTR", "GTR-FT", "GTR-PT"]
 
@@ -31,21 +32,19 @@ class StudyConfig:
     )
     ablations: bool = field(default=True, metadata={"help": "with pairs: also leave out either of the two stages"})
     main_measure: str = field(default="nDCG@10", metadata={"help": "what everything is measured by"})
-    eval_queries: int = field(default=0, metadata={"help": "queries of each data set at most, sampled; 0: all"})
-    eval_documents: int = field(
-        default=0, metadata={"help": "documents at most: the relevant ones and others, sampled; 0: all"}
+    eval_queries: PositiveInt | None = option(None, "queries of each data set at most, sampled (default: all)")
+    eval_documents: PositiveInt | None = option(
+        None, "documents at most: the relevant ones and others, sampled (default: all)"
     )
 
     def __post_init__(self) -> None:
+        check(self)
         if not self.evaluate_on:
             raise InputError("There is nothing to measure on; name BEIR folders with --evaluate-on.")
         if any(not 0 < share < 1 for share in self.shares):
             raise InputError(
                 f"The shares {self.shares} must each lie between 0 and 1; all of the data is always there."
             )
-        for name in ("eval_queries", "eval_documents"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}; it cannot be negative.")
         check_measures([self.main_measure])
 
 

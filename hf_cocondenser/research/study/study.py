@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from hf_cocondenser.evaluation.figures import COLOURS, new_figure, save_figure
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
-from hf_cocondenser.finetuning.recipes import gtr_config
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
+from hf_cocondenser.finetuning.recipes import finetune_options
 from hf_cocondenser.research.study.cells import StudyCells, corpus_words
 from hf_cocondenser.research.study.plan import StudyConfig, plan_cells
 from hf_cocondenser.research.study.questions import Answer, Measured, answers
@@ -34,9 +35,10 @@ def run_study(
     data: str | Path,
     output_dir: str | Path,
     config: StudyConfig,
-    finetuning: FinetuneConfig | None = None,
+    args: RetrieverTrainingArguments | None = None,
     mining: MiningConfig | None = None,
     pairs: PairsConfig | None = None,
+    development: DevelopmentConfig | None = None,
     *,
     overwrite: bool = False,
 ) -> str:
@@ -50,7 +52,7 @@ def run_study(
         data: BEIR folder to train on.
         output_dir: where to.
         config: what to compare and to measure on.
-        finetuning, mining, pairs: how every cell is trained; GTR's recipe by default.
+        args, mining, pairs, development: how every cell is trained; GTR's recipe by default.
         overwrite: do cells again whose inputs changed.
 
     Returns:
@@ -65,7 +67,14 @@ def run_study(
     if processes().is_main_process and not (output_dir / _CELLS).is_dir():
         require_new_folder(output_dir, overwrite)
     cells = StudyCells(
-        data, output_dir / _CELLS, config, finetuning or gtr_config(), mining or MiningConfig(), pairs, overwrite
+        data,
+        output_dir / _CELLS,
+        config,
+        args or finetune_options("gtr").args,
+        mining or MiningConfig(),
+        pairs,
+        development or DevelopmentConfig(),
+        overwrite,
     )
     cells.folder.mkdir(parents=True, exist_ok=True)
     logger.info("%d retrievers are to be trained, %d data sets to be measured on.", len(plan), len(cells.evaluation))

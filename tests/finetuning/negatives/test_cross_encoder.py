@@ -12,7 +12,8 @@ from sentence_transformers import SentenceTransformer
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import MiningConfig
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.negatives.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
 from hf_cocondenser.finetuning.negatives.pools import read_pool, write_pool
@@ -31,7 +32,7 @@ def make_cross_encoder(folder: Path, backbone_folder: Path, labels: int) -> str:
 @pytest.mark.parametrize("labels", [1, 2])
 def test_scores_are_probabilities(backbone_folder: Path, tmp_path: Path, labels: int):
     name = make_cross_encoder(tmp_path / "ce", backbone_folder, labels)
-    judge = load_cross_encoder(name)
+    scorer = load_cross_encoder(name)
     pairs = [("w1", "w2 w3"), ("w4 w5", "w6"), ("w7", "w8 w9 w10 w11")]
     model = BertForSequenceClassification.from_pretrained(name).eval()
     encoded = AutoTokenizer.from_pretrained(name)(
@@ -39,8 +40,8 @@ def test_scores_are_probabilities(backbone_folder: Path, tmp_path: Path, labels:
     )
     logits = model(**encoded).logits.detach()
     expected = torch.sigmoid(logits[:, 0]) if labels == 1 else torch.softmax(logits, dim=1)[:, 1]
-    np.testing.assert_allclose(judge(pairs), expected.numpy(), atol=1e-5)
-    assert len(judge([])) == 0
+    np.testing.assert_allclose(scorer(pairs), expected.numpy(), atol=1e-5)
+    assert len(scorer([])) == 0
 
 
 def test_three_outputs_and_nothing_at_all_are_refused(backbone_folder: Path, tmp_path: Path):
@@ -64,7 +65,7 @@ def test_label_queries():
         number=5,
     )
     assert relevant == {"q": ["b", "a"]} and negatives == {"q": ["d"]}  # r has no relevant passage, c is in doubt
-    assert counts == {"unlabelled_queries": 2, "labelled": 1, "judged_pairs": 6, "pseudo_positives": 2}
+    assert counts == {"unlabelled_queries": 2, "labelled": 1, "scored_pairs": 6, "pseudo_positives": 2}
 
 
 def test_lines_end_at_line_feeds_alone(tmp_path):
@@ -107,7 +108,7 @@ def test_two_rounds_with_denoising_and_pseudo_labels(backbone_folder: Path, beir
         positive_above=0.5,
         unlabelled_queries=str(queries),
     )
-    config = FinetuneConfig(max_steps=2, batch_size=8, evaluations=0, precision="float32")
+    config = RetrieverTrainingArguments(max_steps=2, per_device_train_batch_size=8, eval_strategy="no", bf16=False)
     summary = finetune(backbone_folder, beir_folder, tmp_path / "out", config, mining)
     steps = summary["steps"]
     assert steps["mined"]["counts"]["cross_encoder_doubts"] > 0

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig
+from hf_cocondenser.finetuning.config import MiningConfig
 from hf_cocondenser.finetuning.negatives.audit import audit_pool, overlap
 from hf_cocondenser.finetuning.negatives.mining import bm25_pool, mined_pool, scores_of
 from hf_cocondenser.finetuning.negatives.pools import choose_negatives, read_pool, simans_weights, write_pool
+from hf_cocondenser.finetuning.recipes import finetune_options
 from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
 from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.runs import ranked
@@ -63,11 +64,11 @@ def test_margin_drops_what_scores_near_or_above_the_positive():
 def test_cross_encoder_keeps_only_clear_negatives():
     asked = []
 
-    def judge(pairs):
+    def given(pairs):
         asked.extend(pairs)
         return np.array([0.05 if text.endswith(("1", "3")) else 0.5 for _, text in pairs])
 
-    pool, counts = choose(cross_encoder=judge)
+    pool, counts = choose(cross_encoder=given)
     assert pool == {"q": ["n1", "n3"], "n9": ["n1"]}
     assert counts["cross_encoder_doubts"] == 8
     assert ("what is it", "the right answer") not in asked  # relevant passages are not judged
@@ -156,11 +157,13 @@ def test_bad_mining_options(options):
         {"rounds": 3},
         {"temperature": "warm"},
         {"temperature": -1},
-        {"batch_size": 0},
+        {"per_device_train_batch_size": 0},
         {"dev_share": 1.0},
-        {"epochs": 0},
+        {"num_train_epochs": 0},
+        {"learning_rate": -1},
+        {"directions": "backward"},
     ],
 )
 def test_bad_finetuning_options(options):
     with pytest.raises(InputError):
-        FinetuneConfig(**options)
+        finetune_options(**options)

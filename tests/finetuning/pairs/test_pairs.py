@@ -15,23 +15,30 @@ from sentence_transformers import SentenceTransformer
 
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import MiningConfig, PairsConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import PairsConfig
 from hf_cocondenser.finetuning.finetune import finetune
 from hf_cocondenser.finetuning.fresh_t5 import fresh_t5_config, is_fresh_t5
 from hf_cocondenser.finetuning.pairs.sources import Pair, mixed_pairs, open_pairs, parse_source, shares
 from hf_cocondenser.finetuning.pairs.stream import PairBatches, pair_labels, with_negatives
-from hf_cocondenser.finetuning.recipes import gtr_config
+from hf_cocondenser.finetuning.recipes import finetune_options
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.finetuning.trainer import PairTrainer
 from hf_cocondenser.hub.card import FROM_SCRATCH
 
+
+def gtr(**options) -> RetrieverTrainingArguments:
+    """The training arguments of GTR's recipe."""
+    return finetune_options("gtr", **options).args
+
+
 SMALL = {
     "projection": 24,
-    "batch_size": 8,
+    "per_device_train_batch_size": 8,
     "max_steps": 4,
     "learning_rate": 1e-2,
-    "evaluations": 2,
-    "precision": "float32",
+    "eval_steps": 0.5,
+    "bf16": False,
     "passage_length": 32,
     "rounds": 1,
 }
@@ -134,7 +141,7 @@ def test_labels_know_equal_questions_and_answers():
 
 
 def test_two_processes_share_one_batch(qa_file: Path, t5_folder: Path, tmp_path: Path):
-    model = load_starting_point(t5_folder, gtr_config(**SMALL))
+    model = load_starting_point(t5_folder, gtr(**SMALL))
     source = open_pairs(str(qa_file))
 
     def batches(rank: int, world: int, start: int = 0) -> list[dict]:
@@ -182,12 +189,12 @@ def test_fine_tuning_begins_with_the_weights_of_the_pairs_and_a_new_optimizer(tw
 
 
 def test_ablations_by_one_flag(two_stages: Path, t5_folder: Path, qa_file: Path, beir_folder: Path, tmp_path: Path):
-    config, mining = gtr_config(**SMALL), MiningConfig(**MINING)
     sources = [f"{qa_file}:1", f"{beir_folder}:2"]
     weights = {"both": load_file(two_stages / "model.safetensors")}
     for stages in ("pretrain", "finetune"):
-        pairs = PairsConfig(stages=stages, pairs=sources, pairs_steps=6, pairs_learning_rate=0.02)
-        summary = finetune(t5_folder, beir_folder, tmp_path / stages, config, mining, pairs)
+        pairs = {"stages": stages, "pairs": sources, "pairs_steps": 6, "pairs_learning_rate": 0.02}
+        options = {**SMALL, **MINING, **pairs}
+        summary = finetune(t5_folder, beir_folder, tmp_path / stages, recipe="gtr", **options)
         assert list(summary["steps"]) == (["pairs"] if stages == "pretrain" else ["bm25", "round1"])
         weights[stages] = load_file(tmp_path / stages / "model.safetensors")
     before = load_file(two_stages / "steps" / "pairs" / "retriever" / "model.safetensors")
@@ -201,7 +208,7 @@ def test_ablations_by_one_flag(two_stages: Path, t5_folder: Path, qa_file: Path,
 def test_a_stopped_stage_goes_on_to_the_same_weights(
     t5_folder: Path, qa_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    config = gtr_config(**{**SMALL, "dropout": 0.1})
+    config = finetune_options("gtr", **{**SMALL, "dropout": 0.1, "save_steps": 0.5}).args
     pairs = PairsConfig(stages="pretrain", pairs=[str(qa_file)], pairs_steps=8)
     finetune(t5_folder, None, tmp_path / "whole", config, pairs=pairs)
     steps, compute_loss = itertools.count(), PairTrainer.compute_loss
@@ -242,7 +249,7 @@ def test_a_fresh_encoder_from_pairs_alone(qa_file: Path, tmp_path: Path, caplog:
         ([{"question": "a", "answer": {"b": 3}}], ["--positive-column", "answer"], "holds no texts"),
         ([{"question": "a", "answer": "b"}], ["--positive-column", "reply"], "no column 'reply'"),
         ([{"question": "a", "answer": ""}], [], "no pair with a question and an answer"),
-        ([{"question": "a", "answer": "b"}], ["--pairs-steps", "0"], "pairs-steps is 0"),
+        ([{"question": "a", "answer": "b"}], ["--pairs-steps", "0"], "--pairs-steps is 0"),
     ],
 )
 def test_bad_pairs(t5_folder: Path, tmp_path: Path, capsys, rows: list[dict], options: list[str], words: str):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.research.scorers.base import Scorer
 from hf_cocondenser.research.scorers.kinds import TRAINED_HERE
@@ -20,7 +20,7 @@ def make_scorer(backbone_folder: Path) -> Callable[..., Scorer]:
 
     def build(kind: str, **settings: int) -> Scorer:
         start = load_starting_point(
-            backbone_folder, FinetuneConfig(precision="float32", query_length=16, passage_length=32)
+            backbone_folder, RetrieverTrainingArguments(bf16=False, query_length=16, passage_length=32)
         )
         torch.manual_seed(3)
         return TRAINED_HERE[kind].from_retriever(start, **settings).eval()

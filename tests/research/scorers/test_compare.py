@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.measures import evaluate_run
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.research.scorers.base import Scorer
 from hf_cocondenser.research.scorers.compare import compare_scorers
@@ -28,16 +28,15 @@ from hf_cocondenser.retrieval.runs import ranked, read_run, write_run
 
 pytestmark = pytest.mark.slow
 
-TINY = {
+ARGS = {
     "max_steps": 3,
-    "batch_size": 8,
-    "precision": "float32",
+    "per_device_train_batch_size": 8,
+    "bf16": False,
     "query_length": 16,
     "passage_length": 32,
-    "depth": 20,
-    "rocketqa_epochs": 0.5,
 }
-FLAGS = [part for name, value in TINY.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+TINY = {"depth": 20, "rocketqa_epochs": 0.5}
+FLAGS = [part for name, value in {**ARGS, **TINY}.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def test_the_loss_leaves_out_what_is_relevant_elsewhere():
@@ -61,8 +60,8 @@ def test_training_teaches(make_scorer: Callable[..., Scorer], beir_folder: Path,
         return evaluate_run(data.qrels, run, ["nDCG@10"])[0]["nDCG@10"]
 
     before = quality(make_scorer(kind))
-    config = FinetuneConfig(
-        max_steps=80, batch_size=16, learning_rate=2e-3, precision="float32", evaluations=0, rounds=1
+    config = RetrieverTrainingArguments(
+        max_steps=80, per_device_train_batch_size=16, learning_rate=2e-3, bf16=False, eval_strategy="no"
     )
     training_set = TrainingSet(queries, corpus, data.relevant(), [], 1, seed=1)
     result = train_scorer(make_scorer(kind), training_set, tmp_path, config)
@@ -123,10 +122,11 @@ def test_the_table(finished: Path, beir_folder: Path):
 
 
 def test_a_training_that_diverged_is_told_and_not_kept(backbone_folder: Path, beir_folder: Path, tmp_path: Path):
-    config = ScorersConfig(**TINY | {"scorers": ["coil"], "learning_rate": 1e30})
+    config = ScorersConfig(**TINY, scorers=["coil"])
+    args = RetrieverTrainingArguments(**ARGS, learning_rate=1e30)
     for _ in range(2):
         with pytest.raises(InputError, match="The training of coil diverged"):
-            compare_scorers(backbone_folder, beir_folder, tmp_path / "out", config)
+            compare_scorers(backbone_folder, beir_folder, tmp_path / "out", config, args)
     assert not (tmp_path / "out" / "models" / "coil").exists()
 
 
@@ -144,8 +144,8 @@ def test_dense_is_finetune_and_dpr_is_untied(finished: Path):
 def test_rocketqa_is_the_recipe(finished: Path):
     summary = json.loads((finished / "models" / "rocketqa" / "finetuning.json").read_text())
     assert list(summary["steps"]) == ["bm25", "round1", "cross_encoder", "mined", "round2"]
-    assert summary["mining"]["denoise_depth"] == 50 and summary["finetuning"]["round2_negatives"] == "mined"
-    assert summary["finetuning"]["batch_size"] == TINY["batch_size"]
+    assert summary["mining"]["denoise_depth"] == 50 and summary["mining"]["round2_negatives"] == "mined"
+    assert summary["finetuning"]["per_device_train_batch_size"] == ARGS["per_device_train_batch_size"]
 
 
 def test_nothing_is_done_twice_and_a_lost_scorer_alone_is_done_again(
@@ -157,11 +157,12 @@ def test_nothing_is_done_twice_and_a_lost_scorer_alone_is_done_again(
     kept = {path: path.stat().st_mtime_ns for path in folder.glob("[mr]*/*/manifest.json")}
     assert len(kept) == 3 + 8
     before = (folder / "comparison.json").read_bytes()
-    compare_scorers(backbone_folder, beir_folder, folder, ScorersConfig(**TINY))
+    args = RetrieverTrainingArguments(**ARGS)
+    compare_scorers(backbone_folder, beir_folder, folder, ScorersConfig(**TINY), args)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept  # the new coil is the old one, so is its run
     assert (folder / "comparison.json").read_bytes() == before
     with pytest.raises(InputError, match="max_steps: 3 before, 4 now"):
-        compare_scorers(backbone_folder, beir_folder, folder, ScorersConfig(**{**TINY, "max_steps": 4}))
+        compare_scorers(backbone_folder, beir_folder, folder, ScorersConfig(**TINY), args.changed(max_steps=4))
 
 
 def test_another_runs_candidates_and_fewer_queries(backbone_folder: Path, beir_folder: Path, tmp_path: Path):
@@ -174,7 +175,8 @@ def test_another_runs_candidates_and_fewer_queries(backbone_folder: Path, beir_f
         "test_queries": 5,
         "train_share": 0.5,
     }
-    text = compare_scorers(backbone_folder, beir_folder, tmp_path / "out", ScorersConfig(**options, exact_pairs=0))
+    config, args = ScorersConfig(**options, exact_pairs=0), RetrieverTrainingArguments(**ARGS)
+    text = compare_scorers(backbone_folder, beir_folder, tmp_path / "out", config, args)
     assert "5 queries" in text and "mine's first 20" in text and text.count("| coil") == 1
     run = read_run(tmp_path / "out" / "runs" / "coil" / "rescored.trec")
     assert len((tmp_path / "out" / "negatives" / "negatives.jsonl").read_text().splitlines()) == 32
@@ -185,10 +187,10 @@ def test_another_runs_candidates_and_fewer_queries(backbone_folder: Path, beir_f
     "flags, said",
     [
         (["--scorers", "dense", "splade"], "There is no scorer 'splade'; there are dense, dpr, rocketqa, colbert"),
-        (["--coil-dimension", "0"], "coil_dimension is 0; it must be 1 or more"),
-        (["--rocketqa-depth", "0"], "denoise_depth is 0; it must be 1 or more"),
-        (["--train-share", "0"], "train_share is 0.0; it is a share above 0"),
-        (["--batch-size", "0"], "batch_size is 0; it must be above 0"),
+        (["--coil-dimension", "0"], "--coil-dimension is 0; it must be at least 1"),
+        (["--rocketqa-depth", "0"], "--rocketqa-depth is 0; it must be at least 1"),
+        (["--train-share", "0"], "--train-share is 0.0; it must be above 0"),
+        (["--batch-size", "0"], "--per-device-train-batch-size is 0; it must be at least 1"),
         (["--candidates", "nothing.trec"], "'nothing.trec' is not a run file"),
         (["--candidates", "{unknown}"], "names the document 'elsewhere'"),
         (["--data", "{empty}"], "is no data set in the layout of BEIR"),

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.research.scorers.base import Scorer
 from hf_cocondenser.research.scorers.kinds import TRAINED_HERE, ColBERT, DenseScorer, load_scorer
@@ -120,7 +120,7 @@ def test_the_codes_attend_over_the_tokens_of_the_query(make_scorer: Callable[...
 
 @torch.no_grad()
 def test_colbert_leaves_the_punctuation_of_documents_out(backbone_folder: Path, tmp_path: Path):
-    start = load_starting_point(backbone_folder, FinetuneConfig(precision="float32"))
+    start = load_starting_point(backbone_folder, RetrieverTrainingArguments(bf16=False))
     start.tokenizer.add_tokens(["."])
     start[0].auto_model.resize_token_embeddings(len(start.tokenizer))
     scorer = ColBERT.from_retriever(start, dimension=8).eval()
@@ -214,7 +214,7 @@ def test_bytes_per_document(make_scorer: Callable[..., Scorer]):
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 def test_a_retriever_ranks_as_dense_search_does(backbone_folder: Path, tmp_path: Path, similarity: str):
-    config = FinetuneConfig(precision="float32", similarity=similarity)
+    config = RetrieverTrainingArguments(bf16=False, similarity=similarity)
     start = load_starting_point(backbone_folder, config)
     start.save_pretrained(str(tmp_path / "retriever"))
     scorer = load_scorer(tmp_path / "retriever")

@@ -15,7 +15,8 @@ from hf_cocondenser.errors import InputError
 from hf_cocondenser.evaluation.lengths import document_lengths, words_of_hits
 from hf_cocondenser.evaluation.measures import evaluate_run
 from hf_cocondenser.evaluation.significance import bootstrap_intervals
-from hf_cocondenser.finetuning.config import FinetuneConfig, MiningConfig, PairsConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
 from hf_cocondenser.research.study.cells import StudyCells
 from hf_cocondenser.research.study.plan import Cell, StudyConfig, plan_cells
 from hf_cocondenser.research.study.statistics import estimate
@@ -29,12 +30,12 @@ pytestmark = pytest.mark.slow
 MODELS = ["t5:1x32", "t5:2x32"]
 OPTIONS = {
     "projection": 16,
-    "batch_size": 16,
+    "per_device_train_batch_size": 16,
     "max_steps": 3,
     "learning_rate": 0.01,
-    "evaluations": 0,
+    "eval_strategy": "no",
     "rounds": 1,
-    "precision": "float32",
+    "bf16": False,
     "passage_length": 32,
     "vocabulary": 300,
     "bm25_depth": 30,
@@ -76,14 +77,15 @@ def test_a_cell_knows_its_start_and_what_chose_its_checkpoint(t5_folder: Path, b
     model, data = tmp_path / "model", tmp_path / "toy"
     shutil.copytree(t5_folder, model)
     shutil.copytree(beir_folder, data)
-    names = ("projection", "batch_size", "max_steps", "rounds", "precision", "passage_length")
-    finetuning = FinetuneConfig(**{name: OPTIONS[name] for name in names}, evaluations=1)
+    names = ("projection", "per_device_train_batch_size", "max_steps", "bf16", "passage_length")
+    args = RetrieverTrainingArguments(**{name: OPTIONS[name] for name in names}, eval_steps=3)
     cell = Cell(str(model), "GTR-FT")
 
     def measure() -> None:
         config = StudyConfig(evaluate_on=[str(data)])
-        mining = MiningConfig(bm25_depth=30, bm25_negatives=6)
-        StudyCells(data, tmp_path / "cells", config, finetuning, mining, PairsConfig()).train_and_measure(cell)
+        mining, development = MiningConfig(rounds=1, bm25_depth=30, bm25_negatives=6), DevelopmentConfig()
+        cells = StudyCells(data, tmp_path / "cells", config, args, mining, PairsConfig(), development)
+        cells.train_and_measure(cell)
 
     measure()
     judgements = data / "qrels" / "dev.tsv"
@@ -191,9 +193,9 @@ def test_bad_studies(beir_folder: Path, tmp_path: Path, capsys):
         with pytest.raises(InputError):
             StudyConfig(**{"evaluate_on": ["x"], **options})
     config = StudyConfig(evaluate_on=[str(beir_folder)])
-    for training, pairs in ((FinetuneConfig(train_share=0.5), PairsConfig()), (None, PairsConfig(stages="finetune"))):
+    for options in ({"development": DevelopmentConfig(train_share=0.5)}, {"pairs": PairsConfig(stages="finetune")}):
         with pytest.raises(InputError, match="sets stages and train_share itself"):
-            run_study(MODELS, beir_folder, tmp_path / "out", config, training, MiningConfig(), pairs)
+            run_study(MODELS, beir_folder, tmp_path / "out", config, **options)
     assert not (tmp_path / "out").exists()
     assert main(["study", "--data", str(beir_folder), "--evaluate-on", "x", "--output-dir", str(tmp_path / "o")]) == 2
     assert "MODELS is missing" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from ir_datasets.formats.webarc import WarcDoc  # noqa: E402
 
 from hf_cocondenser import InputError, load_retrieval_data  # noqa: E402
 
-HTML = b"<html><head><title>Whales</title></head>\n<body><p>sing loudly</p></body></html>"
+HTML = b"<html><head><title>Whales </title></head><body><p>sing loudly</p></body></html>"
 SPANS = (HighwireSpan(0, 4, "They"), HighwireSpan(5, 5, "sing."))
 MANDARIN = TrecMandarinQuery(*("q" if name == "query_id" else f"{name} text" for name in TrecMandarinQuery._fields))
 DOCUMENT, QUERY, QREL = GenericDoc("d", "whales sing"), GenericQuery("q", "who sings"), TrecQrel("q", "d", 1, "0")
