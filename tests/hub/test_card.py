@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -103,9 +104,7 @@ def test_examples_of_a_finetuned_card_use_prompts_and_similarity(
 
 def test_both_stages_of_pretraining_are_told_and_no_path_of_the_maker(checkpoint, tmp_path):
     source = tmp_path / "checkpoint"
-    source.mkdir()
-    for file in checkpoint.iterdir():
-        (source / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(checkpoint, source)
     (source / "pretraining.json").write_text(json.dumps(COCONDENSER))
     folder = save_retriever(source, tmp_path / "mine", with_condenser=True)
     metadata, text = read(folder)

@@ -184,7 +184,7 @@ def test_refusals_are_one_sentence_and_leave_no_half(hub, run, checkpoint, tmp_p
     save_retriever(checkpoint, tmp_path / "mine")
     to = ["--repo", "me/refused"]
     results = {
-        "is not a retriever (no modules.json)": run("publish", str(checkpoint), *to),
+        "is not a retriever; write one": run("publish", str(checkpoint), *to),
         "not a/name!": run("publish", "mine", "--repo", "not a/name!"),
         "without a Condenser head": run("publish", "mine", *to, "--condenser", "mine"),
     }
