@@ -31,7 +31,7 @@ from transformers import (
 
 import hf_cocondenser
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.finetuning.config import FinetuneConfig
+from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.negatives.cross_encoder import load_cross_encoder
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.hub.layout import save_portable
@@ -87,11 +87,11 @@ def test_missing_weights_are_an_error_wherever_a_model_is_loaded(damage, make_re
     shutil.copytree(make_retriever(), retriever)
     _change_weights(retriever, damage)
     _change_weights(plain, damage)
-    for load in (load_retriever, lambda folder: load_starting_point(folder, FinetuneConfig())):
+    for load in (load_retriever, lambda folder: load_starting_point(folder, RetrieverTrainingArguments())):
         with pytest.raises(InputError, match=r"lacks \d+ of its weights"):
             load(retriever)
     with pytest.raises(InputError, match=r"lacks \d+ of its weights"):
-        load_starting_point(plain, FinetuneConfig())
+        load_starting_point(plain, RetrieverTrainingArguments())
     with pytest.raises(InputError, match=r"lacks \d+ of its weights"):
         load_cross_encoder(str(plain))
 
@@ -116,11 +116,11 @@ def test_a_missing_tokenizer_is_not_made_up(lost, make_retriever, plain, tmp_pat
     for folder in (retriever, plain):
         for name in lost:
             (folder / name).unlink()
-    for load in (load_retriever, lambda folder: load_starting_point(folder, FinetuneConfig())):
+    for load in (load_retriever, lambda folder: load_starting_point(folder, RetrieverTrainingArguments())):
         with pytest.raises(InputError, match=r"\(tokenizer\.json\) are missing"):
             load(retriever)
     with pytest.raises(InputError, match=r"\(tokenizer\.json\) are missing"):
-        load_starting_point(plain, FinetuneConfig())
+        load_starting_point(plain, RetrieverTrainingArguments())
 
 
 def test_no_other_call_loads_a_model():
@@ -169,20 +169,20 @@ def test_a_decoder_gives_its_last_token(family, tokenizer_file, tmp_path, caplog
     changes = {"padding_side": "left", "pad_token": None, "eos_token": "[SEP]"}
     folder = write_model(DECODERS[family], tokenizer_file, tmp_path / family, **changes)
     with caplog.at_level("INFO"):
-        model = load_starting_point(folder, FinetuneConfig(precision="float32")).to("cpu")
+        model = load_starting_point(folder, RetrieverTrainingArguments(bf16=False)).to("cpu")
     assert model[1].pooling_mode == "lasttoken" and "gets lasttoken pooling" in caplog.text
     vectors = model.encode([SHORT, LONG])
     assert abs(vectors[0] - vectors[1]).max() > 1e-3
     np.testing.assert_allclose(model.encode([SHORT])[0], vectors[0], atol=1e-5)
     with pytest.raises(InputError, match="is a decoder"):
-        load_starting_point(folder, FinetuneConfig(pooling="cls"))
+        load_starting_point(folder, RetrieverTrainingArguments(pooling="cls"))
 
 
 def test_a_tokenizer_without_any_token_to_pad_with(tokenizer_file, tmp_path):
     none = dict.fromkeys(("pad_token", "eos_token", "unk_token"))
     folder = write_model(DECODERS["gpt2"], tokenizer_file, tmp_path / "gpt2", **none)
     with pytest.raises(InputError, match="no padding token"):
-        load_starting_point(folder, FinetuneConfig())
+        load_starting_point(folder, RetrieverTrainingArguments())
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -192,7 +192,11 @@ def test_left_padding_does_not_make_vectors_depend_on_their_neighbours(pooling, 
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"padding_side": "left"}))
     own = SentenceTransformer(str(folder), device="cpu")
-    for model in (own, load_retriever(folder, device="cpu"), load_starting_point(folder, FinetuneConfig())):
+    for model in (
+        own,
+        load_retriever(folder, device="cpu"),
+        load_starting_point(folder, RetrieverTrainingArguments()),
+    ):
         encoder = Encoder(model, precision="float32")
         np.testing.assert_allclose(encoder.encode([SHORT])[0], encoder.encode([SHORT, LONG])[0], atol=1e-5)
     assert own.tokenizer.padding_side == "left", "the caller's model stays as it was"
@@ -222,7 +226,7 @@ def test_untied_encoders_keep_the_settings_of_the_retriever(make_retriever, tmp_
         str(make_retriever()), truncate_dim=16, prompts={"web": "w "}, default_prompt_name="web"
     )
     model.save_pretrained(str(tmp_path / "retriever"), create_model_card=False)
-    untied = load_starting_point(tmp_path / "retriever", FinetuneConfig(untied=True))
+    untied = load_starting_point(tmp_path / "retriever", RetrieverTrainingArguments(untied=True))
     assert (untied.truncate_dim, untied.default_prompt_name, untied.prompts["web"]) == (16, "web", "w ")
 
 
@@ -233,7 +237,7 @@ def test_lower_casing_survives(untied, make_retriever, tmp_path):
     shutil.copytree(make_retriever(), folder)
     path = folder / "sentence_bert_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"do_lower_case": True}))
-    model = load_starting_point(folder, FinetuneConfig(untied=untied))
+    model = load_starting_point(folder, RetrieverTrainingArguments(untied=untied))
     save_portable(model, tmp_path / "again")
     settings = [json.loads(file.read_text()) for file in (tmp_path / "again").rglob("sentence_bert_config.json")]
     assert len(settings) == 1 + untied and all(each["do_lower_case"] for each in settings)
@@ -252,14 +256,17 @@ def test_a_long_text_does_not_leave_the_positions(tokenizer_file, tmp_path):
 def test_relative_positions_have_no_end(tokenizer_file, tmp_path):
     model = XLNetModel(XLNetConfig(vocab_size=300, d_model=32, n_layer=2, n_head=2, d_inner=64))
     folder = write_model(model, tokenizer_file, tmp_path / "xlnet")
-    loaded = load_starting_point(folder, FinetuneConfig(passage_length=300))
+    loaded = load_starting_point(folder, RetrieverTrainingArguments(passage_length=300))
     assert loaded[0].document_length == 300 and loaded[1].pooling_mode == "lasttoken"
 
 
 def test_a_tokenizer_larger_than_the_embeddings(make_retriever, plain, tmp_path):
     retriever = tmp_path / "retriever"
     shutil.copytree(make_retriever(), retriever)
-    for folder, load in ((retriever, load_retriever), (plain, lambda f: load_starting_point(f, FinetuneConfig()))):
+    for folder, load in (
+        (retriever, load_retriever),
+        (plain, lambda f: load_starting_point(f, RetrieverTrainingArguments())),
+    ):
         tokenizer = AutoTokenizer.from_pretrained(folder)
         tokenizer.add_tokens([f"qq{n}" for n in range(300)])
         tokenizer.save_pretrained(folder)
