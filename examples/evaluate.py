@@ -1,44 +1,39 @@
-"""Evaluate a sentence-transformers retriever on a BEIR folder, beside BM25 and their fusion.
+"""Measure a retriever on data in memory, beside BM25, and see which differences are significant.
 
-    python examples/evaluate.py runs/scifact data/scifact
+    python examples/evaluate.py cocondenser-tiny
 
-`hf-cocondenser evaluate` adds significance, several data sets and a report; this script shows the parts.
+The documents are docstrings of Python's own library; the first line of each is the query that must find the rest.
 """
 
-from __future__ import annotations
+import inspect
+import pathlib
+import statistics
+import sys
+import unittest
 
-import argparse
+from hf_cocondenser import RetrievalData, SearchOptions, compare_runs, evaluate_retriever
 
-from hf_cocondenser.evaluation.measures import evaluate_run
-from hf_cocondenser.retrieval import (
-    BM25Index,
-    dense_search,
-    load_retrieval_data,
-    load_retriever,
-    reciprocal_rank_fusion,
-)
+model = sys.argv[1] if len(sys.argv) > 1 else "cocondenser-tiny"
 
-MEASURES = ["nDCG@10", "MRR@10", "Recall@100"]
+corpus, queries, qrels = {}, {}, {}
+for owner in (statistics, pathlib.Path, unittest.TestCase):
+    for name, member in inspect.getmembers(owner, callable):
+        first, _, rest = (inspect.getdoc(member) or "").partition("\n")
+        if rest.strip() and not name.startswith("_"):
+            corpus[name], queries[name], qrels[name] = rest, first, {name: 1}
+data = RetrievalData.from_dicts(corpus, queries, qrels, name="docstrings")
+print(data)
 
+evaluation = evaluate_retriever(model, data, measures=["nDCG@10", "Recall@100"], options=SearchOptions(hybrid=True))
+print(evaluation)  # the tables
+for comparison in evaluation.comparisons:
+    print(
+        f"{comparison.system} - {comparison.baseline} in {comparison.measure}: {comparison.difference:+.3f}, "
+        f"p = {comparison.p_holm:.3f}"
+    )
 
-def main() -> None:
-    """Search with both, fuse, and print a Markdown table of trec_eval's measures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="a retriever: folder or Hub id")
-    parser.add_argument("data", help="a BEIR folder")
-    parser.add_argument("--split", default="test")
-    options = parser.parse_args()
-
-    data = load_retrieval_data(options.data, options.split)
-    model = load_retriever(options.model)  # dot product or cosine: the retriever says which
-    lexical = BM25Index.build(data.corpus).search(data.queries, 100)
-    dense = dense_search(model, data.queries, data.corpus, 100)
-    runs = {"BM25": lexical, "dense": dense, "fusion": reciprocal_rank_fusion([lexical, dense])}
-    print("| | " + " | ".join(MEASURES) + " |\n|---|" + "---|" * len(MEASURES))
-    for name, run in runs.items():
-        means, _ = evaluate_run(data.qrels, run, MEASURES)
-        print(f"| {name} | " + " | ".join(f"{means[measure]:.4f}" for measure in MEASURES) + " |")
-
-
-if __name__ == "__main__":
-    main()
+# Runs are dictionaries: keep them, change them, compare them again. Here: without the first document of every query.
+runs = evaluation.runs["docstrings"]
+best = max(runs, key=lambda system: evaluation.means["docstrings"][system]["nDCG@10"])
+worse = {query: dict(sorted(found.items(), key=lambda pair: -pair[1])[1:]) for query, found in runs[best].items()}
+print(compare_runs({best: runs[best], "without the first": worse}, data, measures=["nDCG@10"]))

@@ -1,20 +1,13 @@
-"""Pre-train a Condenser, then a coCondenser, on your own documents, with transformers' Trainer idiom.
+"""Pre-train on documents of your own, with a callback and a loss term of your own.
 
-    python examples/pretrain.py documents.jsonl --model bert-base-uncased --output-dir runs/pretraining
-
-Start several processes with torchrun; negatives then come from all of them. `hf-cocondenser prepare` and
-`hf-cocondenser pretrain` do the same from the command line.
+python examples/pretrain.py documents.jsonl --model bert-base-uncased --output-dir runs/cocondenser
 """
 
-from __future__ import annotations
-
 import argparse
-from pathlib import Path
 
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, TrainerCallback
 
 from hf_cocondenser import (
-    CondenserCollator,
     CondenserForPreTraining,
     CondenserTrainer,
     CondenserTrainingArguments,
@@ -25,49 +18,43 @@ from hf_cocondenser import (
 )
 
 
-def main() -> None:
-    """Cut documents into spans, train both stages, export the encoder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("documents", help="JSONL, Parquet, CSV, text, a BEIR folder or a Hub data set")
-    parser.add_argument("--model", default="bert-base-uncased", help="any encoder checkpoint of a supported family")
-    parser.add_argument("--output-dir", type=Path, required=True)
-    parser.add_argument("--max-length", type=int, default=128)
-    parser.add_argument("--batch-size", type=int, default=128, help="documents per device and step")
-    parser.add_argument("--max-steps", type=int, default=1000, help="steps of each stage")
-    parser.add_argument("--use-cpu", action="store_true")
-    options = parser.parse_args()
+class StopWhenSolved(TrainerCallback):
+    """Ends the training when nearly all spans find the other span of their document: raise the batch size then."""
 
-    # 1. Spans: cut and tokenised once, drawn anew in every epoch.
-    tokenizer = AutoTokenizer.from_pretrained(options.model)
-    spans = options.output_dir / "spans"
-    prepare_spans(load_documents(options.documents), tokenizer, spans)
-    collator = CondenserCollator(tokenizer, max_length=options.max_length)
-
-    # 2. Condenser: masked tokens are predicted through the late CLS. 3. coCondenser: spans of a document attract too.
-    model = CondenserForPreTraining.from_backbone(options.model)
-    for stage in ("condenser", "cocondenser"):
-        trainer = CondenserTrainer(
-            model,
-            CondenserTrainingArguments(
-                output_dir=str(options.output_dir / stage),
-                stage=stage,
-                max_steps=options.max_steps,
-                per_device_train_batch_size=options.batch_size,
-                use_cpu=options.use_cpu,
-                logging_steps=10,
-            ),
-            train_dataset=SpanDataset(spans, pairs=stage == "cocondenser", max_length=options.max_length),
-            data_collator=collator,
-            processing_class=tokenizer,
-        )
-        trainer.train()
-        trainer.save_model()
-
-    # 4. The head is dropped; what remains is a plain encoder that fine-tuning starts from.
-    if trainer.is_world_process_zero():
-        save_retriever(model, options.output_dir / "encoder", tokenizer=tokenizer, max_length=options.max_length)
-    trainer.leave_process_group()
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        control.should_training_stop |= (logs or {}).get("contrastive_accuracy", 0) > 0.99
 
 
-if __name__ == "__main__":
-    main()
+class TrainerForShortVectors(CondenserTrainer):
+    """Also keeps vectors short, since long ones win every dot product."""
+
+    def chunk_loss(self, batch, output):
+        return 0.001 * output.cls.pow(2).sum(1)  # one number for each span; its mean is added to the loss
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("documents", help="JSONL, Parquet, CSV, text or a folder")
+parser.add_argument("--model", default="bert-base-uncased")
+parser.add_argument("--output-dir", default="runs/cocondenser")
+parser.add_argument("--batch-size", type=int, default=128)
+parser.add_argument("--max-steps", type=int, default=1000)
+options = parser.parse_args()
+
+tokenizer = AutoTokenizer.from_pretrained(options.model)
+prepare_spans(load_documents(options.documents), tokenizer, f"{options.output_dir}-spans", overwrite=True)
+trainer = TrainerForShortVectors(
+    model=CondenserForPreTraining.from_backbone(options.model),
+    args=CondenserTrainingArguments(
+        options.output_dir,
+        per_device_train_batch_size=options.batch_size,
+        max_steps=options.max_steps,
+        logging_steps=10,
+    ),
+    train_dataset=SpanDataset(f"{options.output_dir}-spans", pairs=True),
+    processing_class=tokenizer,
+    callbacks=[StopWhenSolved()],
+)
+trainer.train()
+trainer.save_model()
+trainer.create_model_card()
+save_retriever(options.output_dir, f"{options.output_dir}-encoder", overwrite=True)

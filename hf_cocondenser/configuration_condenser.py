@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
@@ -18,9 +20,11 @@ class CondenserConfig(PreTrainedConfig):
             last layer, the baseline the papers compare with.
         skip_from: number of early layers; the head reads the tokens after this layer. Half the layers by default.
         late_mlm: also predict the masked tokens from the last layer.
+        similarity: what span vectors are compared by, `dot` or `cosine`; `SentenceTransformer` reads it from the checkpoint.
 
     Raises:
-        InputError: `skip_from` is not inside the backbone, or nothing would be left to predict from.
+        InputError: `skip_from` is not inside the backbone, nothing would be left to predict from, or there is no such
+            similarity.
     """
 
     model_type = "condenser"
@@ -33,6 +37,7 @@ class CondenserConfig(PreTrainedConfig):
         n_head_layers: int = 2,
         skip_from: int | None = None,
         late_mlm: bool = True,
+        similarity: str = "dot",
         **kwargs: Any,
     ) -> None:
         if backbone_config is None:
@@ -45,6 +50,9 @@ class CondenserConfig(PreTrainedConfig):
         self.n_head_layers = n_head_layers
         self.skip_from = layers // 2 if skip_from is None else skip_from
         self.late_mlm = late_mlm
+        self.similarity = similarity
+        if similarity not in ("dot", "cosine"):
+            raise InputError(f"similarity is '{similarity}'; choose one of dot, cosine.")
         if n_head_layers < 0:
             raise InputError(f"n_head_layers is {n_head_layers}; it must be 0 (no Condenser head) or more.")
         if n_head_layers == 0 and not late_mlm:
@@ -55,6 +63,25 @@ class CondenserConfig(PreTrainedConfig):
             )
         kwargs["tie_word_embeddings"] = getattr(backbone_config, "tie_word_embeddings", True)
         super().__init__(**kwargs)
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Save with what tells sentence-transformers of CLS pooling and the similarity; it would guess others."""
+        folder = Path(save_directory)
+        kinds = {"": "Transformer", "1_Pooling": "Pooling"}
+        modules = [
+            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for number, (path, kind) in enumerate(kinds.items())
+        ]
+        pooling = {"word_embedding_dimension": self.hidden_size, "pooling_mode_cls_token": True}
+        pooling["pooling_mode_mean_tokens"] = False
+        (folder / "1_Pooling").mkdir(parents=True, exist_ok=True)
+        for name, content in {
+            "modules.json": modules,
+            "1_Pooling/config.json": pooling,
+            "config_sentence_transformers.json": {"similarity_fn_name": self.similarity},
+        }.items():
+            (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        super().save_pretrained(save_directory, **kwargs)
 
     @property
     def hidden_size(self) -> int:

@@ -50,7 +50,8 @@ class CondenserOutput(ModelOutput):
         loss: sum of the parts, when `labels` are given; back-propagate through it once.
         head_mlm_loss: masked-token cross-entropy through the Condenser head, a figure without a graph.
         late_mlm_loss: the same from the last layer (with `late_mlm`).
-        logits: (spans, length, vocabulary) of the last layer, only when no `labels` are given.
+        logits: (spans, length, vocabulary), only when no `labels` are given: of the last layer, or through the Condenser
+            head where only that was trained to predict (without `late_mlm`).
         cls: the span vectors, the last layer's CLS (spans, hidden).
         hidden_states: of the backbone, with `output_hidden_states`.
         attentions: of the backbone, with `output_attentions`.
@@ -222,23 +223,27 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs, "return_dict": True}
+        # what was trained predicts: without late MLM the last layer was not
+        head = self.head if labels is not None or not self.config.late_mlm else None
         # All layers are asked for: a list of layers means different things in different versions of transformers.
-        states = self.condenser(**inputs, output_hidden_states=output_hidden_states or labels is not None)
+        states = self.condenser(**inputs, output_hidden_states=output_hidden_states or head is not None)
         late = states.last_hidden_state
         asked = {
             "hidden_states": states.hidden_states if output_hidden_states else None,
             "attentions": states.attentions,
         }
+        through_head = late
+        if head is not None:
+            mixed = mix(states.hidden_states[self.config.skip_from], late)
+            through_head = head(inputs_embeds=mixed, attention_mask=attention_mask).last_hidden_state
         if labels is None:
-            return CondenserOutput(logits=self.mlm_logits(late), cls=late[:, 0], **asked)
-        early = states.hidden_states[self.config.skip_from]
+            return CondenserOutput(logits=self.mlm_logits(through_head), cls=late[:, 0], **asked)
         masked = labels != -100
         targets = labels[masked]
         count = max(targets.numel(), 1) if num_items_in_batch is None else num_items_in_batch
         predicted: dict[str, Tensor] = {}
-        if self.head is not None:
-            hidden = self.head(inputs_embeds=mix(early, late), attention_mask=attention_mask).last_hidden_state
-            predicted["head_mlm_loss"] = hidden[masked]
+        if head is not None:
+            predicted["head_mlm_loss"] = through_head[masked]
         if self.config.late_mlm:
             predicted["late_mlm_loss"] = late[masked]
         # both at once: the vocabulary's gradient, as large as its weights, is made and added once
@@ -358,6 +363,7 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
             raise InputError(
                 f"'{source}' lacks weights of its encoder ({min(missing)}, ...); it cannot be started from."
             )
+        model.config.name_or_path = str(source)
         if fresh_mlm:
             _warn_of_fresh_mlm_head(source)
         return model
@@ -377,7 +383,9 @@ class CondenserForPreTraining(CondenserPreTrainedModel):
             masked_lm.load_state_dict(model.state_dict())
         else:
             _warn_of_fresh_mlm_head(type(model).__name__)
-        return cls._around(masked_lm, settings, model.dtype if dtype == "auto" else dtype).to(model.device)
+        condenser = cls._around(masked_lm, settings, model.dtype if dtype == "auto" else dtype)
+        condenser.config.name_or_path = model.config.name_or_path
+        return condenser.to(model.device)
 
     @classmethod
     def _around(

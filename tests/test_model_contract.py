@@ -171,6 +171,16 @@ def test_a_model_is_on_one_device(family, tmp_path):
         CondenserForPreTraining.from_pretrained(tmp_path, device_map={"condenser": "cpu", "head": "disk"})
 
 
+@every_family
+def test_logits_are_those_that_the_loss_is_of(family):
+    """Fill-mask predicts with what was trained: the last layer, or the Condenser head where late MLM is off."""
+    for late_mlm, part in ((True, "late_mlm_loss"), (False, "head_mlm_loss")):
+        model = tiny(family, late_mlm=late_mlm)
+        logits = model(**batch_for(model, labels=False)).logits
+        loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), batch_for(model)["labels"])
+        torch.testing.assert_close(loss, getattr(model(**batch_for(model)), part))
+
+
 def test_padding_on_the_left_is_refused():
     model = tiny()
     inputs = {name: value.flip(1) for name, value in batch_for(model).items()}

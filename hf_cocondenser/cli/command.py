@@ -26,6 +26,7 @@ _NEGATIVE_NUMBER = re.compile(
 )  # argparse's own takes -1e-3 for a flag
 _ADVANCED = "advanced: what transformers' trainer takes"
 _TRANSFORMERS = {item.name for item in fields(TrainingArguments)}
+_ADVANCED = "advanced, of transformers"
 _BOOLEANS = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")
 
 
@@ -119,11 +120,12 @@ class _Parser(HfArgumentParser):
 
     def _add_dataclass_arguments(self, dtype: Any) -> None:
         self.own = own_fields(dtype)
+        self.usual_group = "training" if self.first and issubclass(dtype, TrainingArguments) else None
         super()._add_dataclass_arguments(dtype)
 
     def _parse_dataclass_field(self, parser: argparse.ArgumentParser, item: Field[Any]) -> None:  # type: ignore[override]
         item, metadata = copy.copy(item), dict(item.metadata)
-        group = metadata.pop("group", None if item.name in self.own else "advanced: options of transformers")
+        group = metadata.pop("group", self.usual_group if item.name in self.own else _ADVANCED)
         if get_origin(item.type) is list and get_origin(get_args(item.type)[0]) is Literal:
             metadata["choices"] = get_args(get_args(item.type)[0])
             item.type = list[str]
@@ -181,6 +183,7 @@ def make_parser(name: str, command: Command) -> _Parser:
     if target is not None:
         nargs = "*" if many else "?"
         parser.add_argument(target, nargs=nargs, metavar=target.upper(), help=described(command.run)[target])
+    parser._action_groups.sort(key=lambda group: group.title == _ADVANCED)  # the last
     for action in parser._actions:
         if isinstance(action, argparse._StoreFalseAction):
             action.help = argparse.SUPPRESS  # shown beside the flag that it negates

@@ -16,7 +16,7 @@ def run(
     *,
     tokenizer: str | None = None,
     max_length: int | None = None,
-    similarity: Literal["dot", "cosine"] = "dot",
+    similarity: Literal["dot", "cosine"] | None = None,
     query_prompt: str = "",
     document_prompt: str = "",
     with_condenser: bool = False,
@@ -31,7 +31,7 @@ def run(
         output_dir: folder to write the retriever to
         tokenizer: folder or Hub name of the tokenizer (default: the checkpoint's own)
         max_length: tokens per text (default: what the encoder takes, at most 512)
-        similarity: what vectors are compared by
+        similarity: what vectors are compared by (default: what they were pre-trained for)
         query_prompt: text put before every query
         document_prompt: text put before every document
         with_condenser: put the pre-training checkpoint into condenser/, for those who continue it

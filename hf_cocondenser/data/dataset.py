@@ -78,7 +78,7 @@ class SpanDataset(Dataset):
                 f"{max_length})."
             )
         self.lengths = SpanLengths(least, most, share)
-        self._store = SpanStore(folder)
+        self.folder, self._store = Path(folder), SpanStore(folder)
         documents = self._split_documents(split)
         if pairs:
             self._planned: tuple[int, Integers, Integers] | None = None

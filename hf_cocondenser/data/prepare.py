@@ -20,7 +20,7 @@ from hf_cocondenser.data.manifest import build_manifest, measure_leak
 from hf_cocondenser.data.preview import preview_masks
 from hf_cocondenser.data.store import MANIFEST_FILE, SPANS_FILE, SpanStore
 from hf_cocondenser.data.text import is_han
-from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER
+from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER, load_tokenizer
 from hf_cocondenser.data.words import WORDPIECE, isolates_chinese_characters, tokenizer_family
 from hf_cocondenser.data.workers import CutSetup, cut_batches
 from hf_cocondenser.errors import InputError
@@ -34,7 +34,7 @@ _BATCH = 512  # documents per task
 
 def prepare_spans(
     documents: Dataset | IterableDataset,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | str | Path,
     output_dir: str | Path,
     options: SpanOptions | None = None,
     *,
@@ -48,6 +48,9 @@ def prepare_spans(
     `datasets.Dataset.from_file`), `manifest.json` and the tokenizer.
 
     Args:
+        documents: with `_id`, `title` and `passages`.
+        tokenizer: the tokenizer, or its name.
+        output_dir: folder to write.
         options: how to cut; `SpanOptions()` by default.
         num_proc: processes that tokenise.
         overwrite: replace a folder that is there already.
@@ -58,6 +61,8 @@ def prepare_spans(
             folder is there already.
     """
     options = options or SpanOptions()
+    if isinstance(tokenizer, str | Path):
+        tokenizer = load_tokenizer(tokenizer)
     if num_proc < 1:
         raise InputError(f"num_proc is {num_proc}; it must be at least 1.")
     require_new_folder(output_dir, overwrite, reads=[source])

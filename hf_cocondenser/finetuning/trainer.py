@@ -99,7 +99,7 @@ class RetrieverTrainer(LoggedTrainer):
         super().__init__(model, args, loss, evaluator, optimizer, collator)
         self.training_set = training_set
         self.sampler = EpochSampler(len(training_set), args.seed)
-        self.add_callback(_SetEpoch(self))
+        self.add_callback(SetEpoch(self.sampler, self.training_set))
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of the training set, shared out over the processes."""
@@ -142,14 +142,14 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-class _SetEpoch(TrainerCallback):
-    """The sampler and the data set never hear of the epoch from accelerate under DDP."""
+class SetEpoch(TrainerCallback):
+    """Tells a sampler and a data set the epoch, which they never hear of from accelerate under DDP."""
 
-    def __init__(self, trainer: RetrieverTrainer) -> None:
-        self.trainer = trainer
+    def __init__(self, *parts: EpochSampler | TrainingSet) -> None:
+        self.parts = parts
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        for part in (self.trainer.sampler, self.trainer.training_set):
+        for part in self.parts:
             part.set_epoch(int(state.epoch))
 
 

@@ -127,24 +127,36 @@ def retriever_facts(retriever: SentenceTransformer) -> RetrieverFacts:
     )
 
 
-def write_card(folder: str | Path, card: CardData, retriever: SentenceTransformer | None = None) -> Path:
+def write_card(
+    folder: str | Path,
+    card: CardData,
+    retriever: SentenceTransformer | None = None,
+    *,
+    is_checkpoint: bool = False,
+) -> Path:
     """Write `README.md` into a retriever's folder; returns its path.
 
     Args:
         folder: a retriever in sentence-transformers layout.
         card: what the folder does not say of itself.
         retriever: the same retriever where it is loaded already.
+        is_checkpoint: the folder is a pre-training checkpoint, which this package must be installed for.
 
     Raises:
         InputError: `results.json` in the folder holds something other than results.
     """
     path = Path(folder) / CARD_FILE
-    write_text(path, render_card(Path(folder), card, retriever))
+    write_text(path, render_card(Path(folder), card, retriever, is_checkpoint=is_checkpoint))
     return path
 
 
 def render_card(
-    folder: Path, card: CardData, retriever: SentenceTransformer | None = None, *, has_condenser: bool = False
+    folder: Path,
+    card: CardData,
+    retriever: SentenceTransformer | None = None,
+    *,
+    has_condenser: bool = False,
+    is_checkpoint: bool = False,
 ) -> str:
     """The text of a card; see `write_card`. `has_condenser`: `condenser/` is there, or is going to be."""
     from jinja2 import Environment, StrictUndefined
@@ -161,6 +173,7 @@ def render_card(
         card=card,
         facts=retriever_facts(retriever),
         has_condenser=has_condenser or (folder / "condenser").is_dir(),
+        is_checkpoint=is_checkpoint,
         finetuned=card.stage == "finetuned",
         metadata=_metadata(card, results),
         results=results_table(results),
@@ -173,7 +186,7 @@ def is_edited(path: Path) -> bool:
     """Whether a card is there that is not, word for word, one that `render_card` wrote."""
     if not path.is_file():
         return False
-    card = path.read_text(encoding="utf-8")
+    card = path.read_text(encoding="utf-8", errors="replace")
     text = card.rpartition(_MARK)[0]
     return card != f"{text}{_mark(text)}"
 

@@ -33,7 +33,7 @@ def save_retriever(
     *,
     tokenizer: PreTrainedTokenizerBase | str | Path | None = None,
     max_length: int | None = None,
-    similarity: str = "dot",
+    similarity: str | None = None,
     prompts: Mapping[str, str] | None = None,
     with_condenser: bool = False,
     address: str | None = None,
@@ -48,7 +48,8 @@ def save_retriever(
         output_dir: where to write.
         tokenizer: the tokenizer, or where it is; the checkpoint's own by default.
         max_length: tokens per text, special tokens included; as many as the encoder takes, at most 512, by default.
-        similarity: what the vectors are compared with, `dot` or `cosine`; recorded in the folder.
+        similarity: what the vectors are compared with, `dot` or `cosine`, recorded in the folder; what they were pre-trained
+            for by default.
         prompts: texts put before queries and documents, recorded in the folder, as `{"query": ..., "document": ...}`.
         with_condenser: also put the pre-training checkpoint into `condenser/`, for those who go on with it.
         address: what the card's examples load the model by; the folder's name by default.
@@ -62,7 +63,7 @@ def save_retriever(
             something stands at `output_dir`.
     """
     output_dir = require_new_folder(output_dir, overwrite, reads=[checkpoint, tokenizer])
-    if similarity not in SIMILARITIES:
+    if similarity is not None and similarity not in SIMILARITIES:
         raise InputError(f"The similarity '{similarity}' is not known; choose {' or '.join(SIMILARITIES)}.")
     model, own_tokenizer, record = _load(checkpoint, tokenizer)
     retriever = as_retriever(model, tokenizer=own_tokenizer, similarity=similarity, device="cpu")
@@ -119,7 +120,8 @@ def _load(
     if isinstance(checkpoint, PreTrainedModel):
         if tokenizer is None:
             raise InputError("A model in memory has no tokenizer: give the one it was pre-trained with.")
-        model, record = checkpoint, None
+        model, record = checkpoint, getattr(checkpoint, "pretraining_record", None)  # of `CondenserTrainer`
+        record = pretraining_without_paths(record) if record else None
     else:
         model = load_pretraining_checkpoint(checkpoint)
         tokenizer = checkpoint if tokenizer is None else tokenizer

@@ -20,6 +20,7 @@ from hf_cocondenser.hub.records import (
     read_finetuning,
 )
 from hf_cocondenser.hub.results import RESULTS_FILE, Result, read_results
+from hf_cocondenser.retrieval.retriever import is_retriever
 from hf_cocondenser.utils.checkpoint import CONDENSER_FOLDER
 from hf_cocondenser.utils.files import write_json, write_text
 from hf_cocondenser.utils.hashes import read_modules
@@ -81,10 +82,8 @@ def publish(
     from huggingface_hub.errors import HTTPError  # of whichever HTTP library this version uses
 
     folder = Path(retriever)
-    if not (folder / "modules.json").is_file():
-        raise InputError(
-            f"'{folder}' is not a retriever (no modules.json); write one with `hf-cocondenser export` or `finetune`."
-        )
+    if not folder.is_dir() or not is_retriever(folder):
+        raise InputError(f"'{folder}' is not a retriever; write one with `hf-cocondenser export` or `finetune`.")
     warn_of_changed_weights(folder)
     with TemporaryDirectory() as temporary:
         changed = Path(temporary)

@@ -16,30 +16,36 @@ PRETRAINING, FINETUNING = "pretraining.json", "finetuning.json"
 _LOCAL, _SHIPPED = " (a local checkpoint)", " (in the package hf_cocondenser)"
 
 
-def card_from_records(folder: str | Path, *, name: str | None = None, address: str | None = None) -> CardData:
+def card_from_records(
+    folder: str | Path,
+    *,
+    name: str | None = None,
+    address: str | None = None,
+    record: dict[str, Any] | None = None,
+) -> CardData:
     """Describe a retriever by its `pretraining.json` and `finetuning.json`, as far as they are there.
 
     Args:
         folder: the retriever.
         name: heading of the card; the folder's name by default.
         address: what the examples load it by; the folder's name by default.
+        record: the pre-training's, where it is not in the folder yet.
 
     Raises:
         InputError: a record is not valid JSON.
     """
     folder = Path(folder)
     finetuning = read_finetuning(folder / FINETUNING) if (folder / FINETUNING).is_file() else None
-    pretraining = _find_pretraining(folder, finetuning)
+    pretraining = record or _find_pretraining(folder, finetuning)
     stages = _chain(pretraining)
     data: list[str] = []
     tables: dict[str, dict[str, Any]] = {}
     for record in stages:
         title = "Condenser" if record["stage"] == "condenser" else "coCondenser"
         data.append(_pretraining_line(title, record))
-        tables[_unused(f"{title} pre-training", tables)] = _flat(
-            record["options"] | record["optimisation"] | {"steps": record["steps"], "epochs": record.get("epochs")}
-        )
-    base = _start(stages[0]["start"]) if stages else None
+        done = {"steps": record["steps"], "epochs": record.get("epochs")} | _last_losses(record.get("log", []))
+        tables[_unused(f"{title} pre-training", tables)] = _flat(record["options"] | record["optimisation"] | done)
+    base = _start(stages[0]["start"]) if stages and stages[0]["start"] else None
     if finetuning is not None:
         base = base if stages else _start(finetuning["checkpoint"])
         if pairs := finetuning.get("pairs"):
@@ -70,7 +76,7 @@ def read_pretraining(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is damaged.
     """
-    spans = {"counts": {"documents": int, "tokens": int}, "tokenizer": {"name": str}}
+    spans: dict[str, Any] = {"tokenizer": {"name": str}}
     shape = {
         "stage": str,
         "start": str,
@@ -80,6 +86,8 @@ def read_pretraining(path: Path) -> dict[str, Any]:
         "steps": int,
         "tokens": int,
     }
+    if "counts" in read_json(path, shape)["spans"]:  # a data set of one's own is not counted
+        spans["counts"] = {"documents": int, "tokens": int}
     return read_json(path, shape)
 
 
@@ -99,7 +107,7 @@ def pretraining_without_paths(record: dict[str, Any]) -> dict[str, Any]:
     tokenizer = spans["tokenizer"] | {"name": _name(spans["tokenizer"]["name"])}
     earlier = record.get("earlier_stage")
     return record | {
-        "start": _origin(record["start"]),
+        "start": _origin(record["start"]) if record["start"] else "",
         "spans": spans | names | {"tokenizer": tokenizer},
         "earlier_stage": pretraining_without_paths(earlier) if earlier else None,
     }
@@ -145,13 +153,18 @@ def _unused(title: str, tables: dict[str, Any]) -> str:
 def _pretraining_line(title: str, record: dict[str, Any]) -> str:
     spans = record["spans"]
     name = _name(spans.get("source") or spans["folder"])
-    counts = spans["counts"]
+    if counts := spans.get("counts"):
+        name += f", {counts['documents']:,} documents, {counts['tokens']:,} tokens"
     others = record.get("averaged_with")  # written by examples/cocondenser-tiny/ship.py
     averaged = f"; the weights are the mean of these and of {', '.join(others)}" if others else ""
-    return (
-        f"{title} pre-training: {name}, {counts['documents']:,} documents, {counts['tokens']:,} tokens; "
-        f"{record['tokens']:,} tokens seen in {record['steps']:,} steps{averaged}"
-    )
+    return f"{title} pre-training: {name}; {record['tokens']:,} tokens seen in {record['steps']:,} steps{averaged}"
+
+
+def _last_losses(log: list[dict[str, Any]]) -> dict[str, float]:
+    """The last figures that training and the evaluation on held-out spans logged."""
+    names = {"loss": "training loss", "eval_loss": "held-out loss", "eval_contrastive_accuracy": "held-out accuracy"}
+    last = {name: value for line in log for name, value in line.items() if name in names}
+    return {names[name]: round(value, 4) for name, value in last.items()}
 
 
 def _start(start: str) -> str:
@@ -166,6 +179,8 @@ def _is_fresh(start: str) -> bool:
 def _origin(start: str) -> str:
     """A start's name for others: as it is on the Hub, else with where it was."""
     name = _name(start)
+    if name != start and str(checkpoint_path(name)) == start:
+        return name + _SHIPPED
     if _is_fresh(start) or name.endswith((_LOCAL, _SHIPPED)):
         return name
     if name != start or Path(start).exists():

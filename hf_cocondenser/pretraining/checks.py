@@ -61,14 +61,18 @@ def require_condenser(model: Any) -> None:
     Raises:
         InputError: it is another model, or the name of one.
     """
-    if hasattr(model, "get_base_model"):
-        model = model.get_base_model()
+    model = condenser_of(model)
     if not isinstance(model, CondenserForPreTraining):
         what = f"'{model}'" if isinstance(model, str) else f"a {type(model).__name__}"
         raise InputError(
             f"The model is {what}; give a CondenserForPreTraining: from_pretrained reads a Condenser checkpoint, "
             "from_backbone puts a fresh head on any other encoder."
         )
+
+
+def condenser_of(model: Any) -> Any:
+    """The model inside a `PeftModel`, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def default_collator(tokenizer: Any, train_dataset: Any, eval_dataset: Any) -> CondenserCollator | None:

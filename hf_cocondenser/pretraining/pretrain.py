@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,10 @@ from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.store import SpanStore, read_manifest
 from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER, load_tokenizer
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.hub.records import PRETRAINING as RECORD
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.pretraining.arguments import CondenserTrainingArguments, ModelOptions
 from hf_cocondenser.pretraining.latent_start import start_from_documents
-from hf_cocondenser.pretraining.record import HEAD, record_of, run_record, scale_like
+from hf_cocondenser.pretraining.record import HEAD, record_of, scale_like
 from hf_cocondenser.pretraining.run import (
     RUN,
     finished_in,
@@ -36,7 +36,7 @@ from hf_cocondenser.pretraining.trainer import CondenserTrainer
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.checkpoint import condenser_place
 from hf_cocondenser.utils.distributed import on_first, working_in
-from hf_cocondenser.utils.files import write_json
+from hf_cocondenser.utils.files import absolute_if_there, write_json
 from hf_cocondenser.utils.loading import loading, refuse_classifier
 from hf_cocondenser.utils.progress import fit_to_output
 from hf_cocondenser.utils.records import FILES, require_unchanged, warn_of_changed_weights, write_record
@@ -229,6 +229,11 @@ def _pretrain(
         processing_class=tokenizer,
         callbacks=callbacks,
     )
+    trainer.record_details = {
+        "start": absolute_if_there(start),
+        "earlier_stage": earlier,
+        "options": asdict(options),
+    }
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)  # it would print every line of the log, which the record keeps
     else:
@@ -244,10 +249,9 @@ def _pretrain(
         logger.info("The run in '%s' is finished: %d steps are taken.", output, trainer.state.global_step)
     if finished == output:
         return trainer
-    trainer.save_model()
     trainer.save_state()
+    trainer.save_model()
     if trainer.is_world_process_zero():
-        write_json(output / RECORD, run_record(start, earlier, spans, manifest, options, trainer))
         write_record(output, [path for path in output.iterdir() if path.is_file() and path.name != FILES])
         logger.info("The pre-training checkpoint is in '%s'.", output)
     return trainer

@@ -29,7 +29,7 @@ from hf_cocondenser.quickstart.collection import build_collection
 from hf_cocondenser.quickstart.report import (
     Figures,
     Result,
-    difference,
+    differences_of,
     format_answers,
     measure,
     plot_losses,
@@ -80,7 +80,7 @@ def run_quickstart(
     corpus: str | Path | None = None,
     seed: int = 42,
 ) -> dict[str, Any]:
-    """Make and evaluate a retriever in a few minutes; `output_dir` gets the retriever, runs, curves and results.json.
+    """Make and evaluate a retriever in a few minutes; returns what `output_dir`'s results.json holds.
 
     Args:
         output_dir: a new folder; removed again when something fails or is interrupted.
@@ -90,9 +90,6 @@ def run_quickstart(
         beside: names of other checkpoints to fine-tune in the same way, for the table (a twin of plain MLM, say).
         corpus: own documents, as `load_documents` takes them; by default the installed packages' documentation.
         seed: of the training; the collection and its splits are always the same.
-
-    Returns:
-        What results.json holds: `table`, `differences`, `trainings`, `collection`, `seconds`.
 
     Raises:
         InputError: the documents or a model cannot be used, the folder is there already, a name or the seed cannot be
@@ -132,10 +129,6 @@ def _removed_on_failure(folder: Path) -> Iterator[None]:
 def _file_name(name: str) -> str:
     """What the files of a line of the table are called."""
     return "-".join(name.replace(",", "").split())
-
-
-def _differences(*pairs: tuple[Result, Result]) -> dict[str, Figures]:
-    return {f"{one.name} - {other.name}": difference(one, other) for one, other in pairs}
 
 
 class Quickstart:
@@ -181,7 +174,7 @@ class Quickstart:
         dense, search, differences = way(start)
         fused = self._add(FUSED, reciprocal_rank_fusion([bm25.run, dense.run]))
         shutil.copytree(self.finetunings[dense.name].folder, self.folder / "retriever")
-        differences |= _differences((dense, bm25), (fused, bm25), (fused, dense))
+        differences |= differences_of((dense, bm25), (fused, bm25), (fused, dense))
         return self._finish(counts, differences, search)
 
     def _from_scratch(self, start: str | Path) -> tuple[Result, DenseSearcher, dict[str, Figures]]:
@@ -196,7 +189,7 @@ class Quickstart:
         encoder = save_retriever(checkpoint, self.folder / "encoder", max_length=length)
         pretrained, _ = self._search(PRETRAINED, load_retriever(encoder))
         dense, search = self._tune_and_search(encoder, BOTH, self.left() - searching, tuning.steps)
-        return dense, search, _differences((pretrained, untrained), (dense, baseline))
+        return dense, search, differences_of((pretrained, untrained), (dense, baseline))
 
     def _from_weights(self, start: str | Path) -> tuple[Result, DenseSearcher, dict[str, Figures]]:
         """Pre-trained weights beside random ones, as they are and adapted; then a second round."""
@@ -222,7 +215,7 @@ class Quickstart:
         )
         pairs = [(result, baseline) for result in (*tuned.values(), first)]
         pairs += [(tuned[Path(start).name], tuned[other]) for other in self.beside]
-        return second, search, _differences(*pairs, (first, tuned[Path(start).name]), (second, first))
+        return second, search, differences_of(*pairs, (first, tuned[Path(start).name]), (second, first))
 
     def _first_tuning(self, start: str | Path, name: str) -> tuple[Result, DenseSearcher, float]:
         """Fine-tune for a share of the time that is left, and search; also the seconds to set aside for a search."""
@@ -232,7 +225,6 @@ class Quickstart:
 
     def _prepare(self, collection: Path) -> str | Path:
         """Tokenise the documents; return what pre-training starts from."""
-        documents = load_documents(collection / "documents.jsonl")
         options = SpanOptions(
             target_tokens=self.settings.span_tokens,
             min_tokens=self.settings.shortest_span,
@@ -246,7 +238,9 @@ class Quickstart:
         else:
             tokenizer = load_tokenizer(self.model)
         spans = self.folder / "spans"
-        prepare_spans(documents, tokenizer, spans, options, num_proc=os.cpu_count() or 1)
+        prepare_spans(
+            load_documents(collection / "documents.jsonl"), tokenizer, spans, options, num_proc=os.cpu_count() or 1
+        )
         if self.model is not None:
             return self.model
         start = self.folder / "start"

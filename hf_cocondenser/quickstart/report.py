@@ -44,9 +44,12 @@ def measure(name: str, data: RetrievalData, run: Run) -> Result:
     return Result(name, run, _figures(_values(per_query)), per_query)
 
 
-def difference(one: Result, other: Result) -> Figures:
-    """How much better `one` is than `other` by each measure, query by query."""
-    return _figures(_values(one.per_query) - _values(other.per_query))
+def differences_of(*pairs: tuple[Result, Result]) -> dict[str, Figures]:
+    """How much better the first of each pair is than the second by each measure, query by query."""
+    return {
+        f"{one.name} - {other.name}": _figures(_values(one.per_query) - _values(other.per_query))
+        for one, other in pairs
+    }
 
 
 def _values(per_query: PerQuery) -> np.ndarray:

@@ -22,7 +22,7 @@ from hf_cocondenser.retrieval.similarity import Similarity, choose_similarity
 from hf_cocondenser.retrieval.topk import Matrix, exact_top_k, normalized
 from hf_cocondenser.utils.distributed import cpu_threads, on_first, processes
 from hf_cocondenser.utils.hashes import hash_texts
-from hf_cocondenser.utils.locks import folder_lock
+from hf_cocondenser.utils.locks import folder_lock, lock_file
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -119,7 +119,11 @@ class DenseSearcher:
         if index is None:
             return cls(encoder, ids, vectors, cosine)
         place = None if cache_dir is None else Path(cache_dir) / f"index-{_index_name(index, cosine)}"
-        with folder_lock(place, wait=True) if place is not None and not place.exists() else nullcontext():
+        with (
+            folder_lock(place, wait=True)
+            if place is not None and (not place.exists() or lock_file(place).exists())
+            else nullcontext()
+        ):
             if place is not None and place.exists():  # another process may just have built it
                 built = FaissIndex.load(place, source=source, cosine=cosine)
             else:

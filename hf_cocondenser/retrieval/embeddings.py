@@ -31,6 +31,7 @@ from hf_cocondenser.retrieval.retriever import fingerprint
 from hf_cocondenser.utils.distributed import cpu_threads, on_first, processes, wait_for_everyone, working_in
 from hf_cocondenser.utils.files import read_json, write_json, write_text
 from hf_cocondenser.utils.hashes import hash_texts
+from hf_cocondenser.utils.locks import lock_file
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -128,7 +129,7 @@ def encode_corpus(
         "precision": encoder.precision,
         "shard_size": shard_size,
     }
-    complete = on_first(lambda: _is_complete(folder, manifest))
+    complete = on_first(lambda: _is_complete(folder, manifest) and not lock_file(folder).exists())
     with nullcontext() if complete else _writing(folder):
         on_first(lambda: _start_or_resume(folder, manifest, corpus))
         _encode_missing(encoder, corpus, folder, manifest, show_progress)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -58,8 +59,8 @@ def as_retriever(
 ) -> SentenceTransformer:
     """Make a retriever in memory from any checkpoint, in float32: the one way to it in this package.
 
-    A sentence-transformers model is taken as it is. The encoder of a Condenser gets CLS pooling and the dot product,
-    which it was pre-trained for. A plain encoder gets the `pooling` that is named. Whatever it was, adapters are merged
+    A sentence-transformers model is taken as it is. The encoder of a Condenser gets CLS pooling and the similarity that
+    it was pre-trained for. A plain encoder gets the `pooling` that is named. Whatever it was, adapters are merged
     into the weights, texts are padded on the right, so that no vector depends on the texts beside it, and cut where the
     positions end.
 
@@ -86,7 +87,14 @@ def as_retriever(
         model = load_whole(SentenceTransformer, "The retriever", place, device=device, model_kwargs=options).float()
     else:
         if model_type == CondenserConfig.model_type:
-            transformer = _transformer_of_condenser(checkpoint, tokenizer, attention)
+            if isinstance(checkpoint, str | Path):
+                tokenizer = tokenizer or load_tokenizer(checkpoint)
+                condenser = load_pretraining_checkpoint(checkpoint)
+                encoder = condenser.get_backbone()
+            else:
+                condenser, encoder = checkpoint, copy.deepcopy(checkpoint.get_backbone())
+            transformer = _transformer_of(encoder, tokenizer, attention)
+            similarity = similarity or condenser.config.similarity
             pooling = "cls" if pooling in (None, "auto") else pooling
         elif pooling is None:
             raise InputError(
@@ -121,36 +129,29 @@ def _model_type(name: str | Path) -> str | None:
 
     place = checkpoint_path(name)
     path = Path(place)
-    if path.is_dir():
-        with loading("The checkpoint", name):
-            refuse_classifier(place)
-        if (path / "modules.json").is_file():
-            return None
-        if not (path / "config.json").is_file():
-            raise InputError(f"'{path}' is not a retriever: it has neither modules.json nor config.json.")
-    elif path.exists():
+    if path.is_dir() and not any((path / file).is_file() for file in ("modules.json", "config.json")):
+        raise InputError(f"'{path}' is not a retriever: it has neither modules.json nor config.json.")
+    if path.exists() and not path.is_dir():
         raise InputError(f"'{path}' is a file; name the folder of a retriever.")
     with loading("The checkpoint", name):
         refuse_classifier(place)
-        names = [str(name)] if "/" in str(name) or path.is_dir() else [f"sentence-transformers/{name}", str(name)]
-        if not path.is_dir() and any(is_sentence_transformer_model(each) for each in names):
+        with suppress(OSError):  # a sentence-transformers model may have its configuration in a folder of its own
+            # a pre-training checkpoint tells sentence-transformers its pooling, but is no retriever yet
+            if PreTrainedConfig.get_config_dict(place)[0].get("model_type") == CondenserConfig.model_type:
+                return CondenserConfig.model_type
+        names = [str(name)] if "/" in str(name) else [f"sentence-transformers/{name}", str(name)]
+        in_folder = (path / "modules.json").is_file()
+        if in_folder or (not path.is_dir() and any(is_sentence_transformer_model(each) for each in names)):
             return None
         return str(PreTrainedConfig.get_config_dict(place)[0].get("model_type", "unknown"))
 
 
-def _transformer_of_condenser(
-    checkpoint: Any, tokenizer: PreTrainedTokenizerBase | None, attention: str | None
-) -> Any:
+def _transformer_of(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, attention: str | None) -> Any:
     """A Condenser's encoder as a Transformer module."""
     from sentence_transformers.sentence_transformer.modules import Transformer
 
-    if isinstance(checkpoint, str | Path):
-        tokenizer = tokenizer or load_tokenizer(checkpoint)
-        encoder = load_pretraining_checkpoint(checkpoint).get_backbone()
-    elif tokenizer is None:
+    if tokenizer is None:
         raise InputError("A model in memory has no tokenizer: give the one it was pre-trained with.")
-    else:
-        encoder = copy.deepcopy(checkpoint.get_backbone())
     if attention is not None:
         encoder.set_attn_implementation(attention)
 

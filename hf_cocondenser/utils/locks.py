@@ -38,9 +38,7 @@ def folder_lock(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
         InputError: another process works in the folder.
     """
     folder = Path(folder).absolute()
-    path = folder.with_name(f".{folder.name}.lock")
-    if folder.is_dir() and not os.access(folder.parent, os.W_OK):  # a mounted folder, say
-        path = folder / ".lock"
+    path = lock_file(folder)
     if sys.platform == "win32" or path in _held:
         _held[path] = _held.get(path, 0) + 1
         try:
@@ -58,6 +56,14 @@ def folder_lock(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
         del _held[path]
         path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def lock_file(folder: Path) -> Path:
+    """Where a folder's lock is; it is there while a process works in the folder, or was killed there."""
+    folder = folder.absolute()
+    if folder.is_dir() and not os.access(folder.parent, os.W_OK):  # a mounted folder, say
+        return folder / ".lock"
+    return folder.with_name(f".{folder.name}.lock")
 
 
 def _acquire(path: Path, folder: Path, wait: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from hf_cocondenser import InputError
-from hf_cocondenser.hub.card import FROM_SCRATCH, CardData, write_card
+from hf_cocondenser.hub.card import FROM_SCRATCH, CardData, is_edited, write_card
 from hf_cocondenser.hub.export import save_retriever
 from hf_cocondenser.hub.layout import make_portable
 from hf_cocondenser.hub.records import card_from_records
@@ -103,9 +104,7 @@ def test_examples_of_a_finetuned_card_use_prompts_and_similarity(
 
 def test_both_stages_of_pretraining_are_told_and_no_path_of_the_maker(checkpoint, tmp_path):
     source = tmp_path / "checkpoint"
-    source.mkdir()
-    for file in checkpoint.iterdir():
-        (source / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(checkpoint, source)
     (source / "pretraining.json").write_text(json.dumps(COCONDENSER))
     folder = save_retriever(source, tmp_path / "mine", with_condenser=True)
     metadata, text = read(folder)
@@ -214,3 +213,9 @@ def test_top_level_folder_holds_the_template_of_the_package():
     root = Path(__file__).resolve().parents[2]
     template = root / "model_cards" / "template.md"
     assert template.read_bytes() == (root / "hf_cocondenser" / "hub" / "card_template.md").read_bytes()
+
+
+def test_a_card_of_other_bytes_than_text_was_edited(tmp_path):
+    """It stays as it is, and stops nothing."""
+    (tmp_path / "README.md").write_bytes(b"\x00\xffgarbage")
+    assert is_edited(tmp_path / "README.md")

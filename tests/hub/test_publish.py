@@ -79,7 +79,13 @@ assert main(["export", "me/tiny", "--output-dir", "again"]) == 0
 
 def test_publish_leaves_the_way_there_out_and_hides_paths(hub, run, checkpoint, tmp_path):
     folder = save_retriever(checkpoint, tmp_path / "mine")
-    for name in ("steps/round1/model.safetensors", "checkpoint-5/optimizer.pt", "runs/x", ".cache/y"):
+    for name in (
+        "steps/round1/model.safetensors",
+        "checkpoint-5/optimizer.pt",
+        "runs/x",
+        ".cache/y",
+        "mine/thesis.txt",
+    ):
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text("not for others")
     secret = tmp_path / "secret"
@@ -89,7 +95,7 @@ def test_publish_leaves_the_way_there_out_and_hides_paths(hub, run, checkpoint, 
     (folder / "finetuning.json").write_text(json.dumps(record | {"finetuning": {"epochs": 3}, "mining": mining}))
     assert run("publish", "mine", "--repo", "me/tuned", "--condenser", str(checkpoint))[0] == 0
     files = hub.files("me/tuned")
-    assert not [name for name in files if name.split("/")[0] in ("steps", "checkpoint-5", "runs", ".cache")]
+    assert not [name for name in files if name.split("/")[0] in ("steps", "checkpoint-5", "runs", ".cache", "mine")]
     assert "condenser/model.safetensors" in files
     assert json.loads(files["finetuning.json"])["checkpoint"] == f"{checkpoint.name} (a local checkpoint)"
     everything = b"".join(files.values())
@@ -178,7 +184,7 @@ def test_refusals_are_one_sentence_and_leave_no_half(hub, run, checkpoint, tmp_p
     save_retriever(checkpoint, tmp_path / "mine")
     to = ["--repo", "me/refused"]
     results = {
-        "is not a retriever (no modules.json)": run("publish", str(checkpoint), *to),
+        "is not a retriever; write one": run("publish", str(checkpoint), *to),
         "not a/name!": run("publish", "mine", "--repo", "not a/name!"),
         "without a Condenser head": run("publish", "mine", *to, "--condenser", "mine"),
     }

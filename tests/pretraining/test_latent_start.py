@@ -16,6 +16,7 @@ from hf_cocondenser.data.documents import FEATURES
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.store import SpanStore
 from hf_cocondenser.data.tokenizer import load_tokenizer, train_wordpiece
+from hf_cocondenser.hub.records import PRETRAINING as RECORD
 from hf_cocondenser.modeling_condenser import CondenserForPreTraining
 from hf_cocondenser.pretraining.latent_start import (
     RESERVED,
@@ -25,7 +26,6 @@ from hf_cocondenser.pretraining.latent_start import (
     start_from_documents,
     windows,
 )
-from hf_cocondenser.pretraining.pretrain import RECORD
 from tests.generated_texts import documents
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.retrieval import embeddings
 from hf_cocondenser.retrieval.dense import DenseSearcher, dense_search
 from hf_cocondenser.retrieval.embeddings import encode_corpus, open_embeddings
 from hf_cocondenser.retrieval.encode import encode_texts
@@ -171,3 +173,30 @@ def test_searcher_with_cache_and_index(model, make_retriever, tmp_path):
     assert "d7" not in without["d7"] and len(without["d7"]) == 5
     with pytest.raises(InputError, match="another retriever"):
         DenseSearcher.build(SentenceTransformer(str(make_retriever(seed=1))), corpus, cache_dir=tmp_path / "cache")
+
+
+def test_finished_embeddings_are_read_once(model, tmp_path, monkeypatch):
+    """A call compares each checksum once, whether it encodes or finds everything there."""
+    corpus = make_corpus(50)
+    encode_corpus(model, corpus, tmp_path / "cache", shard_size=16)
+    shards = len([*(tmp_path / "cache").glob("*.npy")])
+    read = []
+    checksum = embeddings.zlib.crc32
+    monkeypatch.setattr(embeddings.zlib, "crc32", lambda data: read.append(1) or checksum(data))
+    encode_corpus(model, corpus, tmp_path / "cache", shard_size=16)
+    assert len(read) == shards > 1
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(model, tmp_path, monkeypatch):
+    corpus = make_corpus(50)
+
+    def refuse(*arguments, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(embeddings, "write_text", refuse)
+        with pytest.raises(InputError, match=r"The cache .* cannot be written to \(Read-only file system\)"):
+            encode_corpus(model, corpus, tmp_path / "cache")
+    encode_corpus(model, corpus, tmp_path / "cache")
+    monkeypatch.setattr(embeddings, "working_in", refuse)
+    assert len(encode_corpus(model, corpus, tmp_path / "cache").ids) == len(corpus)  # nothing is left to write

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import BatchSampler, DataLoader
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.loss import contains, split_labels
 from hf_cocondenser.finetuning.temperature import temperature_of_scores
 from hf_cocondenser.finetuning.tokens import TokenStore
+from hf_cocondenser.finetuning.trainer import SetEpoch
 from hf_cocondenser.finetuning.training import round_arguments
 from hf_cocondenser.finetuning.training_set import EpochSampler, TrainingCollator, TrainingSet
 from hf_cocondenser.research.scorers.base import MODEL, Scorer
@@ -133,7 +134,7 @@ class ScorerTrainer(Trainer):
         super().__init__(model=scorer, args=args, data_collator=collator, train_dataset=collator.training_set)
         self.sampler = EpochSampler(len(collator.training_set), args.seed)
         self.temperature = temperature
-        self.add_callback(_SetEpoch(self.sampler, collator.training_set))
+        self.add_callback(SetEpoch(self.sampler, collator.training_set))
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches in the sampler's order."""
@@ -144,12 +145,3 @@ class ScorerTrainer(Trainer):
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         """The contrastive loss of a batch."""
         return contrastive_loss(model(*sides_of(inputs)), inputs["label"], self.temperature)
-
-
-class _SetEpoch(TrainerCallback):
-    def __init__(self, sampler: EpochSampler, training_set: TrainingSet) -> None:
-        self.parts = (sampler, training_set)
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        for part in self.parts:
-            part.set_epoch(int(state.epoch))

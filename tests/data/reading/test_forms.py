@@ -184,7 +184,7 @@ def test_drawn_documents(form, data):
 
 
 @pytest.mark.parametrize("form", ["x.jsonl", "array.json", "x.csv", "x.tsv", "raw.tsv"])
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(plain_text, plain_text), min_size=1, max_size=6))
 def test_drawn_pairs(form, rows):
     for path in _written(form, [{"query": query, "positive": positive} for query, positive in rows]):
@@ -192,7 +192,7 @@ def test_drawn_pairs(form, rows):
 
 
 @pytest.mark.parametrize("form", ["x.jsonl", "x.csv", "x.tsv", "raw.tsv"])
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(words, plain_text), min_size=1, max_size=6, unique_by=lambda row: row[0]))
 def test_drawn_queries(form, rows):
     for path in _written(form, [{"qid": id, "question": query} for id, query in rows]):
