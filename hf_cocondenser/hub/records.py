@@ -179,7 +179,7 @@ def _is_fresh(start: str) -> bool:
 def _origin(start: str) -> str:
     """A start's name for others: as it is on the Hub, else with where it was."""
     name = _name(start)
-    if str(checkpoint_path(name)) == start:
+    if name != start and str(checkpoint_path(name)) == start:
         return name + _SHIPPED
     if _is_fresh(start) or name.endswith((_LOCAL, _SHIPPED)):
         return name

@@ -253,7 +253,7 @@ def said(capsys, *command: str) -> str:
 def test_bad_input_is_one_sentence(spans, condenser, tmp_path, capsys):
     out = ["--output-dir", str(tmp_path / "out"), "--use-cpu"]
     with_spans = ["--spans", str(spans), *out]
-    assert "--spans is missing" in said(capsys, "pretrain", "bert:2x64", *out)
+    assert "required: --spans" in said(capsys, "pretrain", "bert:2x64", *out)
     assert "is not a span folder" in said(capsys, "pretrain", "bert:2x64", "--spans", str(tmp_path), *out)
     assert "cannot be loaded" in said(capsys, "pretrain", str(tmp_path / "nowhere"), *with_spans)
     assert "from 1 to 1" in said(capsys, "pretrain", "bert:2x64", "--skip-from", "2", *with_spans)
