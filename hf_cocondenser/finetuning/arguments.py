@@ -49,7 +49,12 @@ class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
     """
 
     output_dir: str | None = option(None, "folder that becomes the retriever; its steps/ holds the way there")
-    num_train_epochs: PositiveFloat = option(3.0, "passes over the training queries, per round", aliases=["--epochs"])
+    num_train_epochs: PositiveFloat | None = option(
+        None,
+        "passes over the training queries, per round (default: 3, but 1,000 steps or more, until the development measure"
+        " has stopped rising; without a development set 300 steps or more)",
+        aliases=["--epochs"],
+    )
     max_steps: int = option(-1, "optimizer steps per round, instead of epochs (-1: by epochs)")
     per_device_train_batch_size: PositiveInt = option(
         64, "queries per device and step; all their passages are each other's negatives", aliases=["--batch-size"]
@@ -77,6 +82,12 @@ class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
     )
     query_length: Length = option(64, "longest query in tokens", group="model")
     passage_length: Length = option(256, "longest passage in tokens", group="model")
+    query_prompt: str | None = option(
+        None, "text in front of every query, in training and afterwards (default: the start's own)", group="model"
+    )
+    document_prompt: str | None = option(
+        None, "text in front of every document, in training and afterwards (default: the start's own)", group="model"
+    )
     dropout: ProperShare | None = option(None, "dropout in training (default: the checkpoint's own)", group="model")
     pooling: Literal["cls", "mean", "lasttoken"] | None = option(
         None,
@@ -108,8 +119,8 @@ class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
     eval_strategy: Literal["no", "steps", "epoch"] = option(
         "steps", "when to measure the development set: steps, epoch or no"
     )
-    eval_steps: float | None = option(0.2, "steps between measurements; below 1: a share of all steps")
-    save_steps: float = option(0.2, "steps between checkpoints; below 1: a share of all steps")
+    eval_steps: float | None = option(0.1, "steps between measurements; below 1: a share of all steps")
+    save_steps: float = option(0.1, "steps between checkpoints; below 1: a share of all steps")
     save_total_limit: int | None = option(2, "checkpoints to keep while training")
     logging_steps: float = option(0.05, "steps between lines of the log; below 1: a share of all steps")
     logging_nan_inf_filter: bool = option(False, "hide NaN losses from the log")
@@ -181,6 +192,11 @@ class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
     def precision(self) -> str:
         """What the training computes in: `bfloat16`, `float16` or `float32`."""
         return "float16" if self.fp16 else "bfloat16" if self.bf16 else "float32"
+
+    @property
+    def length_is_open(self) -> bool:
+        """Whether neither steps nor epochs were named."""
+        return self.num_train_epochs is None and self.max_steps <= 0
 
     @property
     def adafactor(self) -> bool:

@@ -250,6 +250,17 @@ class DevelopmentConfig:
     dev_documents: PositiveInt = option(
         10_000, "documents to rank for them at most: all relevant ones, the rest at random", group="development set"
     )
+    keep_best_of: Literal["last", "checkpoints", "interpolations"] = option(
+        "interpolations",
+        "what the development set chooses from: nothing (the last weights), the checkpoints, or the start, the best checkpoint"
+        " and weights between the two; the smaller step is preferred where the difference is not sure",
+        group="development set",
+    )
+    patience: PositiveInt = option(
+        3,
+        "where the length of the training is left open: measurements without a better one that end it",
+        group="development set",
+    )
     dev_measure: str = option("nDCG@10", "the measure that chooses the weights", group="development set")
 
     def __post_init__(self) -> None:

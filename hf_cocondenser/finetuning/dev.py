@@ -97,11 +97,16 @@ class DevEvaluator(BaseEvaluator):
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         """The mean of every measure."""
-        run = dense_search(model, self.data.queries, self.data.corpus, k=100)
-        means, _ = evaluate_run(self.data.qrels, run, self.measures)
+        means, _ = self.measure(model)
         metrics = {f"dev_{name}": value for name, value in means.items()}
         logger.info("%s", ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
         return metrics
+
+    def measure(self, model: SentenceTransformer) -> tuple[dict[str, float], np.ndarray]:
+        """The means of all measures, and the one that chooses, query by query."""
+        run = dense_search(model, self.data.queries, self.data.corpus, k=100)
+        means, per_query = evaluate_run(self.data.qrels, run, self.measures)
+        return means, np.array([per_query[query][self.measures[0]] for query in self.data.qrels])
 
     def get_config_dict(self) -> dict[str, Any]:
         """What the model card shows."""

@@ -43,6 +43,9 @@ def load_starting_point(checkpoint: str | Path, args: RetrieverTrainingArguments
         attention=attention,
         device=local_device(),
     )
+    for task, prompt in (("query", args.query_prompt), ("document", args.document_prompt)):
+        if prompt is not None:
+            model.prompts[task] = prompt
     if recorded_similarity(model) is None:
         raise InputError(f"'{checkpoint}' does not say what it compares by; choose --similarity dot or cosine.")
     if model.similarity_fn_name not in SIMILARITIES:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.choice import surely_better
 from hf_cocondenser.finetuning.config import CROSS_ENCODER_TRAINING, DevelopmentConfig, MiningConfig, settings
 from hf_cocondenser.finetuning.negatives.cross_encoder import label_queries, load_cross_encoder, read_unlabelled
 from hf_cocondenser.finetuning.negatives.mining import bm25_pool, cross_encoder_pool, mined_pool
@@ -22,7 +23,7 @@ from hf_cocondenser.finetuning.negatives.train_cross_encoder import (
     train_cross_encoder,
 )
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
-from hf_cocondenser.finetuning.training import RETRIEVER, train_round
+from hf_cocondenser.finetuning.training import DEV_VALUES, RETRIEVER, train_round
 from hf_cocondenser.finetuning.training_set import TrainingSet
 from hf_cocondenser.retrieval.collections.collection import RetrievalData, data_hashes
 from hf_cocondenser.retrieval.dense import DenseSearcher
@@ -113,7 +114,19 @@ class FinetuningJob:
             if processes().is_main_process:
                 shutil.rmtree(self.steps / f"embeddings-{round1[:12]}", ignore_errors=True)
             manifests["round2"] = self._round("round2", self._start(self.mining.round2_start), pools)
+        if self.mining.rounds == 2:
+            self._drop_if_no_better(manifests)
         return manifests
+
+    def _drop_if_no_better(self, manifests: dict[str, dict[str, Any]]) -> None:
+        """Put round 2 before round 1, as the last one is published, where the development set does not prefer it."""
+        places = [self.steps / name / DEV_VALUES for name in ("round1", "round2")]
+        if not all(place.is_file() for place in places):
+            return
+        one, two = (np.array(read_json(place, list)) for place in places)
+        if not surely_better(two, one):
+            logger.info("Round 2 is not surely better on the development queries; round 1's retriever is kept.")
+            manifests["round1"] = manifests.pop("round1")
 
     def _start(self, which: str = "pretrained") -> SentenceTransformer:
         checkpoint = self.start if which == "pretrained" else self.steps / "round1" / RETRIEVER
@@ -225,12 +238,12 @@ class FinetuningJob:
                 self.args.negatives_per_query,
                 self.args.seed,
             )
-            return train_round(model, training_set, self.dev, folder, self.args, self.development.dev_measure)
+            return train_round(model, training_set, self.dev, folder, self.args, self.development)
 
         inputs = {
             **self.hashes,
             **settings(self.args),
-            "dev_measure": self.development.dev_measure,
+            **settings(self.development, "train_share", "dev_share", "dev_queries", "dev_documents"),
             "start": fingerprint(model),
             "pools": {pool: folder_hash(self.steps / pool) for pool in pools},
             "dev": None if self.dev is None else data_hashes(self.dev),

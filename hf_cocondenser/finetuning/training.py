@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import ProgressCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
 from hf_cocondenser.backbones import is_t5
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
+from hf_cocondenser.finetuning.choice import choose_weights, weights_of
+from hf_cocondenser.finetuning.config import DevelopmentConfig
 from hf_cocondenser.finetuning.dev import DevEvaluator
 from hf_cocondenser.finetuning.lora import add_lora, merge_lora
 from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
@@ -28,6 +30,7 @@ from hf_cocondenser.hub.layout import save_portable
 from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.retriever import fingerprint, transformers_of
 from hf_cocondenser.utils.distributed import on_first
+from hf_cocondenser.utils.files import write_json
 from hf_cocondenser.utils.progress import fit_to_output
 from hf_cocondenser.utils.steps import SCRATCH
 from hf_cocondenser.utils.trainer_checkpoints import last_checkpoint
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RETRIEVER = "retriever"
+DEV_VALUES = "dev_values.json"
+_EPOCHS = 3
+_STEPS_MEASURED, _STEPS_UNMEASURED = 1000, 300  # at least, where the length is left open
 
 
 def train_round(
@@ -46,7 +52,7 @@ def train_round(
     dev: RetrievalData | None,
     folder: Path,
     args: RetrieverTrainingArguments,
-    dev_measure: str = "nDCG@10",
+    development: DevelopmentConfig | None = None,
     schedule: TrainerCallback | None = None,
 ) -> dict[str, Any]:
     """Train `model` in `folder`, going on from the last checkpoint there, and write the best one to `folder/retriever`.
@@ -57,7 +63,7 @@ def train_round(
         dev: what chooses the weights; None keeps the last ones.
         folder: where to.
         args: the training arguments; their output folder is not used.
-        dev_measure: the measure that chooses the weights.
+        development: how they are chosen.
         schedule: sets the learning rate and the end of the training and shows its progress, in the trainer's stead.
 
     Returns:
@@ -67,7 +73,9 @@ def train_round(
         InputError: there are fewer training queries than a batch over all processes needs, or the precision does not
             suit the model.
     """
+    development = development or DevelopmentConfig()
     torch.manual_seed(args.seed)
+    start = weights_of(model) if development.keep_best_of == "interpolations" else {}
     temperature = same_everywhere(args, lambda: auto_temperature(model, training_set))
     loss = prepare_training(model, temperature, args)
     collator = TrainingCollator(
@@ -75,8 +83,9 @@ def train_round(
         TokenStore(model, training_set.queries, "query"),
         TokenStore(model, training_set.passages, "document"),
     )
-    evaluator = DevEvaluator(dev, dev_measure) if dev is not None and args.measures else None
+    evaluator = DevEvaluator(dev, development.dev_measure) if dev is not None and args.measures else None
     arguments = round_arguments(args, folder / SCRATCH, len(training_set), evaluator)
+    arguments.load_best_model_at_end = evaluator is not None and development.keep_best_of != "last"
     logger.info(
         "%s training queries, %s distinct passages, temperature %g.",
         f"{len(training_set):,}",
@@ -91,6 +100,8 @@ def train_round(
         trainer.add_callback(schedule)
     else:
         fit_to_output(trainer)
+    if args.length_is_open and arguments.load_best_model_at_end:
+        trainer.add_callback(EarlyStoppingCallback(development.patience))
     trainer.train(resume_from_checkpoint=checkpoint)
     result: dict[str, Any] = {
         "temperature": temperature,
@@ -99,17 +110,21 @@ def train_round(
         "passages": len(training_set.passages),
     }
     if trainer.is_world_process_zero():
-        result |= _chosen(trainer, evaluator)
+        if args.lora_rank:
+            merge_lora(model)
         if evaluator is not None:
-            _warn_of_loss(result["dev_before"][dev_measure], result["dev"][dev_measure], args, dev_measure)
-        result["model_hash"] = save_trained(model, folder, args)
+            result |= _chosen(trainer, evaluator)
+            if development.keep_best_of == "interpolations":
+                result |= choose_weights(model, start, evaluator)
+                write_json(folder / DEV_VALUES, result.pop("values"))
+            before, after = (result[name][development.dev_measure] for name in ("dev_before", "dev"))
+            _warn_of_loss(before, after, args, development.dev_measure)
+        result["model_hash"] = save_trained(model, folder)
     return result
 
 
-def save_trained(model: SentenceTransformer, folder: Path, args: RetrieverTrainingArguments) -> str:
+def save_trained(model: SentenceTransformer, folder: Path) -> str:
     """Write the retriever and the log; returns the hash of the weights."""
-    if args.lora_rank:
-        merge_lora(model)
     save_portable(model, folder / RETRIEVER)
     shutil.copyfile(folder / SCRATCH / "log.jsonl", folder / "log.jsonl")
     return fingerprint(model)
@@ -154,13 +169,13 @@ def same_everywhere(args: RetrieverTrainingArguments, measure: Callable[[], floa
     return on_first(measure)  # rounding differs from device to device; the temperature must not
 
 
-def _chosen(trainer: RetrieverTrainer, evaluator: DevEvaluator | None) -> dict[str, Any]:
+def _chosen(trainer: RetrieverTrainer, evaluator: DevEvaluator) -> dict[str, Any]:
     """The step whose weights were kept, and the development measures there and before the training."""
-    if evaluator is None:
-        return {}
     key = f"eval_{evaluator.primary_metric}"
     start, *lines = (line for line in trainer.state.log_history if key in line)
-    best = max(lines, key=lambda line: (line[key], -line["step"]))
+    best = (
+        max(lines, key=lambda line: (line[key], -line["step"])) if trainer.args.load_best_model_at_end else lines[-1]
+    )
 
     def measures(line: dict[str, float]) -> dict[str, float]:
         return {name: line[f"eval_dev_{name}"] for name in evaluator.measures}
@@ -204,6 +219,10 @@ def round_arguments(
             " 'torchrun --nproc-per-node NUMBER' or set CUDA_VISIBLE_DEVICES to one."
         )
     batch = arguments.train_batch_size * arguments.world_size
+    if arguments.length_is_open:
+        arguments.max_steps = _open_length(arguments, batch, queries, evaluator)
+        arguments.restore_callback_states_from_checkpoint = True  # how many measurements were no better
+    arguments.num_train_epochs = arguments.num_train_epochs or _EPOCHS
     steps = _total_steps(arguments, batch, queries)
     for name in ("logging_steps", "eval_steps", "save_steps"):
         value = getattr(arguments, name)
@@ -221,18 +240,28 @@ def round_arguments(
     return arguments
 
 
+def _open_length(
+    args: RetrieverTrainingArguments, batch: int, queries: int | None, evaluator: DevEvaluator | None
+) -> int:
+    """Steps at most where nobody said how many: three epochs, more where the queries are few."""
+    least = _STEPS_MEASURED if evaluator is not None else _STEPS_UNMEASURED
+    return max(least, math.ceil(_EPOCHS * (queries or 0) / (batch * args.gradient_accumulation_steps)))
+
+
 def _total_steps(args: RetrieverTrainingArguments, batch: int, queries: int | None) -> int:
     """Optimizer steps of a training, as transformers counts them."""
     if args.max_steps > 0 or queries is None:
         return max(args.max_steps, 1)
     batches = queries // batch if args.dataloader_drop_last else math.ceil(queries / batch)
-    return math.ceil(args.num_train_epochs * max(1, math.ceil(batches / args.gradient_accumulation_steps)))
+    return math.ceil(
+        (args.num_train_epochs or _EPOCHS) * max(1, math.ceil(batches / args.gradient_accumulation_steps))
+    )
 
 
 def _tell_cost(evaluator: DevEvaluator, args: RetrieverTrainingArguments, steps: int, queries: int) -> None:
     """Say so where measuring takes longer than training, whose backward pass costs as much as two texts read."""
     by_steps = args.eval_steps if args.eval_strategy == "steps" else None
-    times = math.ceil(steps / by_steps if by_steps else args.num_train_epochs) + 1
+    times = math.ceil(steps / by_steps if by_steps else args.num_train_epochs or _EPOCHS) + 1
     trained = queries * (2 + args.negatives_per_query)
     documents = len(evaluator.data.corpus)
     measured = times * (documents + len(evaluator.data.queries))

@@ -30,3 +30,12 @@ def test_links_lead_somewhere(page):
         file = (page.parent / path).resolve() if path else page
         assert file.exists(), f"{target} leads nowhere"
         assert not anchor or file in GENERATED or anchor in anchors(file), f"{target}: there is no such heading"
+
+
+def test_the_rooms_and_files_of_the_tour_are_there():
+    page = (ROOT / "docs" / "contributing" / "where-things-are.md").read_text("utf-8")
+    package = ROOT / "hf_cocondenser"
+    rooms = set(re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE))
+    assert rooms == {path.parent.name for path in package.glob("*/__init__.py")}
+    for named in re.findall(r"`([\w/]+(?:\.py|/))`", page.split("Beside the package")[0]):
+        assert list(package.rglob(named.rstrip("/"))), named

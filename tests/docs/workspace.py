@@ -27,7 +27,7 @@ TASKS = {
 
 
 def write_workspace(folder: Path) -> None:
-    """Write `my_documents/` (Markdown), `documents.jsonl`, and `my_data/` (a BEIR folder with three splits)."""
+    """Write `my_documents/` (Markdown), `documents.jsonl`, `my_data/` (a BEIR folder with three splits), and `judged/`."""
     (folder / "my_documents").mkdir()
     (folder / "my_data" / "qrels").mkdir(parents=True)
     corpus, queries, judged = [], [], []
@@ -58,3 +58,9 @@ def write_workspace(folder: Path) -> None:
         (folder / "my_data" / "qrels" / f"{split}.tsv").write_text(
             "query-id\tcorpus-id\tscore\n" + "".join(rows), encoding="utf-8"
         )
+    (folder / "judged" / "qrels").mkdir(parents=True)
+    (folder / "judged" / "corpus").symlink_to(folder / "my_documents")
+    (folder / "judged" / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries), "utf-8")
+    (folder / "judged" / "qrels" / "test.tsv").write_text(
+        "query-id\tcorpus-id\tscore\n" + "".join(line.replace("\t1", ".md\t1") for line in judged[:20]), "utf-8"
+    )

@@ -43,7 +43,7 @@ CONFIG = {
     "query_length": 16,
     "passage_length": 32,
 }
-MINING = {"bm25_depth": 30, "bm25_negatives": 6, "mine_depth": 20, "mine_negatives": 5}
+MINING = {"keep_best_of": "checkpoints", "bm25_depth": 30, "bm25_negatives": 6, "mine_depth": 20, "mine_negatives": 5}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_it_learns_and_says_so(finished: Path):
 
 
 def test_a_training_that_does_harm_says_so(finished: Path, collection: Path, tmp_path: Path, caplog):
-    settings = CONFIG | {"rounds": 1, "max_steps": 4, "eval_steps": 4}
+    settings = CONFIG | {"rounds": 1, "max_steps": 4, "eval_steps": 4, "keep_best_of": "checkpoints"}
     finetune(finished, collection, tmp_path / "gentle", **settings | {"learning_rate": 1e-9})
     assert "worse than what it started from" not in caplog.text
     finetune(finished, collection, tmp_path / "rough", **settings | {"learning_rate": 1.0})
@@ -328,7 +328,19 @@ def test_two_processes_leave_a_folder_of_others_alone(backbone_folder: Path, col
 @pytest.mark.distributed
 def test_two_processes_train_as_one(backbone_folder: Path, collection: Path, tmp_path: Path):
     """Two processes of 8 queries each are one of 16: cross-device negatives, shared order, averaged gradients."""
-    options = ["--max-steps", "3", "--no-bf16", "--dropout", "0", "--eval-steps", "1", "--rounds", "1"]
+    options = [
+        "--keep-best-of",
+        "checkpoints",
+        "--max-steps",
+        "3",
+        "--no-bf16",
+        "--dropout",
+        "0",
+        "--eval-steps",
+        "1",
+        "--rounds",
+        "1",
+    ]
     options += ["--learning-rate", "1e-3", "--weight-decay", "0", "--bm25-depth", "30", "--bm25-negatives", "6"]
     weights, losses = [], []
     for processes, batch in ((1, 16), (2, 8)):

@@ -118,10 +118,12 @@ def read_documents(
     """
     columns = columns or DocumentColumns()
     tables = open_tables(source, subset=subset, split=split, text_documents=text_documents, wanted=columns.wanted())
-    chosen = []
+    chosen: list[tuple[Table, str, str | None, str | None]] = []
     for table in tables:
         sample = table.sample()
         content, title, id = _choose(table, sample, columns)
+        if not chosen or chosen[-1][1:] != (content, title, id):  # a folder may hold thousands of files of one kind
+            log_choice(table, sample[0], {"text": content, "title": title, "id": id}, columns_of(sample))
         if id is None and require_ids:
             raise InputError(
                 f"'{table.name}' has no column of ids, only {', '.join(sample[0])}; name it (--id-column)."
@@ -155,7 +157,6 @@ def _choose(
     elif table.named:
         title = next((name for name in known_columns(there, TITLES) if name != content), None)
     id = choose_id(table, sample, there, columns.id_column, content, title)
-    log_choice(table, sample[0], {"text": content, "title": title, "id": id}, there)
     return content, title, id
 
 

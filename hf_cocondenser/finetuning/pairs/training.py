@@ -15,6 +15,7 @@ from hf_cocondenser.data.reading.files import find_files
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import PairsConfig
 from hf_cocondenser.finetuning.dev import DevEvaluator
+from hf_cocondenser.finetuning.lora import merge_lora
 from hf_cocondenser.finetuning.pairs.sources import Pair, mixed_pairs, open_pairs, parse_source, shares
 from hf_cocondenser.finetuning.pairs.stream import PairBatches
 from hf_cocondenser.finetuning.temperature import calibrated_temperature
@@ -92,7 +93,9 @@ def train_on_pairs(
             key = f"eval_{evaluator.primary_metric}"
             measured = [line for line in trainer.state.log_history if key in line][-1]
             result["dev"] = {name: measured[f"eval_dev_{name}"] for name in evaluator.measures}
-        result["model_hash"] = save_trained(model, folder, args)
+        if args.lora_rank:
+            merge_lora(model)
+        result["model_hash"] = save_trained(model, folder)
     return result
 
 

@@ -1,4 +1,4 @@
-"""BEIR folders: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv."""
+"""BEIR folders: corpus.jsonl (or a folder `corpus/` of the user's own files), queries.jsonl, qrels/SPLIT.tsv."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ from hf_cocondenser.retrieval.collections.judgements import Judgement, read_qrel
 
 def is_beir_folder(folder: Path) -> bool:
     """Whether `folder` holds a BEIR corpus."""
-    return any((folder / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
+    return any((folder / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz")) or _has_files(folder)
 
 
 def corpus_file(folder: Path) -> Path:
-    """The file of the documents.
+    """The file of the documents, or the folder of documents that stands in its place.
 
     Raises:
         InputError: there is none.
     """
-    return _find(folder, "corpus.jsonl")
+    return folder / "corpus" if _has_files(folder) else _find(folder, "corpus.jsonl")
+
+
+def _has_files(folder: Path) -> bool:
+    """Whether documents are files of their own: `corpus/` beside `queries.jsonl`, and no corpus.jsonl."""
+    files = [*folder.glob("corpus.jsonl*"), *folder.glob("queries.jsonl*")]
+    return (folder / "corpus").is_dir() and [file.name.startswith("queries") for file in files] == [True]
 
 
 def queries_file(folder: Path) -> Path:
@@ -37,7 +43,7 @@ def queries_file(folder: Path) -> Path:
 
 
 def read_documents(folder: Path, columns: Columns | None = None) -> Iterator[Document]:
-    """Every document of corpus.jsonl[.gz].
+    """Every document of corpus.jsonl[.gz] or corpus/.
 
     Raises:
         InputError: see `hf_cocondenser.data.reading`; or a document has no id.

@@ -209,3 +209,20 @@ def test_half_characters_are_replaced(write_beir, tmp_path):
 def test_not_a_data_set(tmp_path):
     with pytest.raises(InputError, match="no data set in the layout of BEIR"):
         load_retrieval_data(tmp_path)
+
+
+def test_a_folder_of_ones_own_files_is_a_corpus(tmp_path, caplog):
+    caplog.set_level("INFO")
+    (tmp_path / "corpus" / "help").mkdir(parents=True)
+    (tmp_path / "corpus" / "help" / "password.md").write_text("# Passwords\n\nOpen the settings.\n")
+    (tmp_path / "corpus" / "printer.md").write_text("# Printers\n\nThey need a driver.\n")
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "reset my password"}\n')
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\thelp/password.md\t1\n")
+    data = load_retrieval_data(tmp_path)
+    assert set(data.corpus) == {"help/password.md", "printer.md"} and data.qrels == {"q": {"help/password.md": 1}}
+    assert data.titles["printer.md"] == "Printers"
+    assert sum("text 'text'" in line for line in caplog.messages) == 1  # one choice, told once
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d", "text": "They need a driver."}\n')
+    with pytest.raises(InputError, match="judge"):
+        load_retrieval_data(tmp_path)
