@@ -9,6 +9,7 @@ import torch
 from transformers import TrainingArguments
 
 from hf_cocondenser.errors import InputError
+from hf_cocondenser.utils.distributed import meet
 from hf_cocondenser.utils.options import (
     Bounds,
     NonNegativeFloat,
@@ -114,6 +115,7 @@ class CondenserTrainingArguments(TrainingArguments):
             self.use_cpu = True
         if self.chunk_tokens is None:
             self.chunk_tokens = 1024 if self.use_cpu else 16_384
+        meet(self.ddp_timeout, self.use_cpu)
         super().__post_init__()
 
 

@@ -42,10 +42,18 @@ def processes() -> PartialState:
     if not limit.isdecimal() or not int(limit):
         raise InputError(f"{TIMEOUT} is '{limit}'; it must be a number of seconds.")
     started = not PartialState._shared_state
+    meet(int(limit))
     state = PartialState(cpu=training_device().type == "cpu", timeout=timedelta(seconds=int(limit)))
     if started and state.num_processes > 1:
         atexit.register(leave_process_group)
     return state
+
+
+def meet(seconds: int, use_cpu: bool = False) -> None:
+    """Start the process group of processes that work on CPUs, where accelerate would forget the time limit."""
+    on_cpu = use_cpu or training_device().type == "cpu"
+    if on_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo", timeout=timedelta(seconds=seconds))
 
 
 @lru_cache(maxsize=1)
