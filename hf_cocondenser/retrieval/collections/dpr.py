@@ -76,7 +76,7 @@ def _read_csv(path: Path) -> tuple[list[Query], None]:
     questions = []
     table = delimited_table(path, "\t", wanted="1")  # these files have no header
     for number, (line, row) in enumerate(table.rows()):
-        place, answers = table.place(line), listed(row.get("2"))
+        place, answers = f"Line {line} of '{path}'", listed(row.get("2"))
         if len(row) != 2 or answers is None:
             raise InputError(f"{place} is not 'question<TAB>[answers]'.")
         questions.append(Query(str(number), row["1"], tuple(texts_of(answers, place, "2"))))

@@ -83,5 +83,5 @@ def _rows(path: Path, width: int) -> Iterator[list[str]]:
     for line, row in table.rows():
         fields = list(row.values())
         if len(fields) != width or not fields[0].strip():
-            raise InputError(f"{table.place(line)} has not {width} columns with tabs between.")
+            raise InputError(f"Line {line} of '{path}' has not {width} columns with tabs between.")
         yield fields

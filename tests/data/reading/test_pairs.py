@@ -115,7 +115,10 @@ def read(path: Path, **columns: str) -> list[tuple]:
             id="dates as answers",
         ),
         pytest.param(
-            [{"query": "q", "positive_doc": "p", "negative_doc": "n"}, {"query": "r", "positive_doc": "o", "hard_neg_texts": ["m"]}],
+            [
+                {"query": "q", "positive_doc": "p", "negative_doc": "n"},
+                {"query": "r", "positive_doc": "o", "hard_neg_texts": ["m"]},
+            ],
             [("q", ["p"], ["n"]), ("r", ["o"], ["m"])],
             id="negatives under other names",
         ),
@@ -163,7 +166,7 @@ def test_shapes(tmp_path, content, expected):
         ([{"query": "q", "gold": "doc12"}], "cannot be told"),
         ("question,answer\nwhere,https://x.org/a\n", "holds no texts, but 'https://x.org/a'"),
         ([{"query": "q", "passage": "p", "label": 1}] * 120 + [{"query": "q", "passage": "p", "label": 2}], "line 121 grades"),
-        ([{"query": "q", "passages": ["p"], "labels": [1]}] * 120 + [{"query": "q", "passages": ["p"], "labels": [3]}], "121 grades"),
+        ([{"query": "q", "passages": ["p"], "labels": [1]}] * 101 + [{"query": "q", "passages": ["p"], "labels": [3]}], "102"),
         ([{"question": "q", "context": [["T", ["s1", "s2"]]]}], "line 1 has lists within its list of passages"),
         ([["q", "a"], {"query": "q"}], "line 2 is not a JSON list"),
         ([{"query": "q", "passages": ["a"], "labels": [1, 0]}], "line 1 has 2 labels"),

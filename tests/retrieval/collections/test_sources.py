@@ -135,16 +135,18 @@ def test_dpr_layout(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("collection.tsv", "7\tsing\tdance\n8\tbake\n", "collection.tsv' line 1 has not 2 columns"),
-        ("queries.dev.tsv", "1\twho\tsings\n", "queries.dev.tsv' line 1 has not 2 columns"),
-        ("collection.tsv", "7\tsing\n \tbake\n", "line 2 has not 2 columns"),
+        ("collection.tsv", "7\tsing\tdance\n8\tbake\n", "Line 1 of .*collection.tsv' has not 2 columns"),
+        ("queries.train.tsv", "1\twho\tsings\n", "Line 1 of .*queries.train.tsv' has not 2 columns"),
+        ("collection.tsv", "7\tsing\n \tbake\n", "Line 2 of .* has not 2 columns"),
     ],
 )
 def test_msmarco_files_of_another_width_are_refused(tmp_path, name, content, words):
-    write_msmarco(tmp_path, titled=False)
-    (tmp_path / name).write_text(content)
+    folder = write_msmarco(tmp_path / "official", titled=False)
+    (folder / "queries.train.tsv").write_text("1\twho\n")
+    (folder / "qrels.train.tsv").write_text("1\t0\t7\t1\n")
+    (folder / name).write_text(content)
     with pytest.raises(InputError, match=words):
-        load_retrieval_data(tmp_path, "dev")
+        load_retrieval_data(folder, "train")
 
 
 @pytest.mark.parametrize(
