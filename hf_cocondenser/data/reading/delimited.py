@@ -193,8 +193,8 @@ def _quoted(path: Path, file: TextIO, delimiter: str) -> Iterator[Record]:
 
 def _unclosed(path: Path, line: int) -> str:
     return (
-        f"'{path}' line {line} opens a cell with a quotation mark that takes the next rows with it; double the quotation "
-        "marks of a text and put the cell in quotation marks."
+        f"'{path}' cannot be read: line {line} opens a cell with a quotation mark that takes the next rows with it; double "
+        "the quotation marks of a text and put the cell in quotation marks."
     )
 
 
