@@ -39,7 +39,7 @@ SECTIONS = ("random kills", "kills before a file operation", "damaged files", "t
 _WRITES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "shutil.copyfile", "os.truncate")
 _COMPARED = {".safetensors", ".arrow", ".npy", ".trec", ".jsonl", ".txt"}  # JSON files and cards hold times
 
-FINETUNE = "--max-steps 4 --batch-size 4 --evaluations 2 --dev-share 0.3 --passage-length 32 --learning-rate 1e-3"
+FINETUNE = "--max-steps 4 --batch-size 4 --eval-steps 0.5 --dev-share 0.3 --passage-length 32 --learning-rate 1e-3"
 COMMANDS: dict[str, str] = {
     "prepare": "prepare {in}/docs.jsonl --tokenizer {in}/spans --target-tokens 24 --output-dir {out}",
     "pretrain": "pretrain bert:2x64 --spans {in}/spans --stage cocondenser --output-dir {out} --max-length 32 --use-cpu "
@@ -49,12 +49,12 @@ COMMANDS: dict[str, str] = {
     "export": "export {in}/checkpoint --output-dir {out}",
     "two rounds": "finetune {in}/start --data {in}/data --output-dir {out} --rounds 2 --mine-depth 20 " + FINETUNE,
     "pairs": "finetune {in}/start --output-dir {out} --stages pretrain --pairs {in}/pairs.jsonl --pairs-steps 4 "
-    "--batch-size 4 --passage-length 32 --evaluations 2 --learning-rate 1e-3",
+    "--batch-size 4 --passage-length 32 --eval-steps 0.5 --learning-rate 1e-3",
     "adapt": "adapt {in}/start --documents {in}/docs.jsonl --output-dir {out} --pretrain-steps 2 --pretrain-batch-size 4 "
     "--pretrain-max-length 32 --rounds 1 " + FINETUNE,
     "evaluate": "evaluate {in}/retriever --data {in}/data --output-dir {out}",
     "scorers": "scorers {in}/start --data {in}/data --output-dir {out} --scorers dense colbert --max-steps 3 --batch-size 4 "
-    "--passage-length 32 --precision float32",
+    "--passage-length 32 --no-bf16",
 }
 _READERS = {  # beside the command itself: who reads its artefact
     "prepare": "pretrain bert:2x64 --spans {out} --stage cocondenser --output-dir {out}-read --max-length 32 --use-cpu "

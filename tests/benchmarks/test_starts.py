@@ -55,7 +55,7 @@ def test_cells_are_trained_measured_and_kept(command, tmp_path):
 def test_labels_are_counted_after_the_held_out_queries(command, tmp_path):
     (tmp_path / "data" / "qrels" / "dev.tsv").unlink()
     command.remove("random")
-    main([*command, "--labels", "8", "--", *FLAGS, "--eval-steps", "1", "--rounds", "1"])
+    main([*command, "--labels", "8", "--", *FLAGS, "--eval-strategy", "steps", "--eval-steps", "1", "--rounds", "1"])
     record = json.loads((tmp_path / "out" / "cells" / "toy-8-1" / "finetuning.json").read_text("utf-8"))
     assert record["dev"]["queries"] > 0 and record["data"]["training_queries"] == 8
 
