@@ -289,6 +289,7 @@ XML = """<?xml version="1.0"?>
         ("q.txt", "what is it?\n\nwho\tme\n", [("1", "what is it?"), ("2", "who\tme")]),
         ("q.qa.csv", "who sang it\t['a', \"b's\"]\nwhen\t['1999']\n", [("1", "who sang it"), ("2", "when")]),
         ("q.tsv", "question\tanswers\nwho sang\t['a']\n", [("1", "who sang")]),
+        ("empty.tsv", "q1\t\nq2\twho sings\n", [("q1", ""), ("q2", "who sings")]),
         ("texts.json", '["who", "what is it"]', [("1", "who"), ("2", "what is it")]),
         ("t.xml", "<topics><topic number='7'>a man &amp; a dog</topic></topics>", [("7", "a man & a dog")]),
     ],
