@@ -108,6 +108,8 @@ def adapt(
     """
     config = config or AdaptConfig()
     given = chosen_options((args, mining, pairs, development), recipe, options)
+    if given.args.length_is_open:  # queries made of the texts: many passes over them make a retriever worse
+        given = given._replace(args=given.args.changed(num_train_epochs=3.0))
     if isinstance(documents, str | Path):
         name = name or Path(documents).name
         documents = load_documents(documents)  # type: ignore[assignment]

@@ -51,8 +51,8 @@ class RetrieverTrainingArguments(SentenceTransformerTrainingArguments):
     output_dir: str | None = option(None, "folder that becomes the retriever; its steps/ holds the way there")
     num_train_epochs: PositiveFloat | None = option(
         None,
-        "passes over the training queries, per round (default: 3, but 1,000 steps or more, until the development measure"
-        " has stopped rising; without a development set 300 steps or more)",
+        "passes over the training queries, per round (default: 3, or up to 80 in at most 1,000 steps, until the development"
+        " measure has stopped rising; without a development set at most 300 steps; adapt: 3)",
         aliases=["--epochs"],
     )
     max_steps: int = option(-1, "optimizer steps per round, instead of epochs (-1: by epochs)")

@@ -68,9 +68,10 @@ def test_an_open_length_ends_when_the_measure_stops_rising(
 ):
     args = RetrieverTrainingArguments(per_device_train_batch_size=10)
     evaluator = DevEvaluator(load_retrieval_data(beir_folder, "dev"))
-    assert round_arguments(args, tmp_path, 100, None).max_steps == 300
-    assert round_arguments(args, tmp_path, 100, evaluator).max_steps == 1000
+    assert round_arguments(args, tmp_path, 1000, None).max_steps == 300
+    assert round_arguments(args, tmp_path, 1000, evaluator).max_steps == 1000
     assert round_arguments(args, tmp_path, 10_000, evaluator).max_steps == 3000
+    assert round_arguments(args, tmp_path, 20, evaluator).max_steps == 160  # eighty passes at most
     assert round_arguments(args.changed(num_train_epochs=2), tmp_path, 100, evaluator).max_steps == -1
     options = {**OPTIONS, "eval_steps": 2, "learning_rate": 1e-12, "patience": 3}
     summary = finetune(make_retriever(), beir_folder, tmp_path / "out", **options)
