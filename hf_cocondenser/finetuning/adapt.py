@@ -12,9 +12,8 @@ from datasets import Dataset
 
 from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.dataset import SpanDataset
-from hf_cocondenser.data.documents import FEATURES, load_documents
+from hf_cocondenser.data.documents import as_documents
 from hf_cocondenser.data.prepare import prepare_spans
-from hf_cocondenser.data.reading.tables import Source
 from hf_cocondenser.data.tokenizer import load_tokenizer, tokenizer_hash
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
@@ -69,7 +68,7 @@ class AdaptConfig:
 @alone_in_its_folder
 def adapt(
     start: Model,
-    documents: Source,
+    documents: str | Path | Dataset,
     output_dir: str | Path,
     config: AdaptConfig | None = None,
     args: RetrieverTrainingArguments | None = None,
@@ -111,8 +110,7 @@ def adapt(
     given = chosen_options((args, mining, pairs, development), recipe, options)
     if isinstance(documents, str | Path):
         name = name or Path(documents).name
-    loaded = set(FEATURES) <= set(getattr(documents, "column_names", None) or ())
-    rows: Any = documents if loaded else load_documents(documents)
+    rows: Any = as_documents(documents)
     output_dir = Path(output_dir)
     steps = output_dir / STEPS
     make_steps(output_dir, overwrite)

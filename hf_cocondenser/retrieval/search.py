@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_cocondenser.data.reading.columns import Columns
-from hf_cocondenser.data.reading.tables import Source
 from hf_cocondenser.data.surrogates import without_lone_surrogates
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.bm25 import BM25Index
@@ -26,6 +25,7 @@ from hf_cocondenser.utils.distributed import local_device, processes
 from hf_cocondenser.utils.files import require_new_file, require_new_folder
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from sentence_transformers import SentenceTransformer
 
 _FUSED_DEPTH = 100  # of each list: deeper hits weigh less than 1 / 160
@@ -58,7 +58,7 @@ class Searched:
 
 def search_corpus(
     model: str | Path | SentenceTransformer,
-    corpus: Source | Mapping[Any, Any] | None = None,
+    corpus: str | Path | Mapping[Any, Any] | Dataset | None = None,
     *,
     data: str | Path | RetrievalData | None = None,
     split: str = "auto",

@@ -270,3 +270,15 @@ def test_added_phrases_and_special_tokens_stay_whole(tmp_path):
     assert "apple pie" in found and found.count("[ENT]") >= 2 and "[SEP]" not in found
     start = expected.index("[SEP]")
     assert found[:start] == expected[:start]
+
+
+@pytest.mark.parametrize("kind", ["rows", "raw", "stream"])
+def test_documents_of_ones_own_are_loaded(tmp_path, wordpiece, kind):
+    """Without `load_documents`: rows or a data set with a column of texts."""
+    rows = [{"text": sentences(n, 6)} for n in range(8)]
+    given = {"rows": rows, "raw": Dataset.from_list(rows), "stream": Dataset.from_list(rows).to_iterable_dataset()}[
+        kind
+    ]
+    manifest = prepare_spans(given, wordpiece, tmp_path / "spans")
+    expected = prepare_spans(hf_cocondenser.load_documents(rows), wordpiece, tmp_path / "expected")
+    assert manifest["counts"] == expected["counts"] and manifest["counts"]["documents"] == 8
