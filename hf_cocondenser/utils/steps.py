@@ -113,7 +113,8 @@ def _find(folder: Path, partial: Path, inputs: dict[str, Any], overwrite: bool) 
         return _publish(partial, folder)  # killed in its last moment
     if (partial / _INPUTS).is_file():
         changed = _changed(read_json(partial / _INPUTS, dict), inputs)
-        if changed and not overwrite:
+        begun = any(path.name != _INPUTS for path in partial.iterdir())  # not where the inputs were refused
+        if changed and begun and not overwrite:
             raise InputError(
                 f"'{partial}' holds this step half done with other inputs ({', '.join(changed)}); go on with the same, name"
                 " a new output folder, or add --overwrite to begin this step again."

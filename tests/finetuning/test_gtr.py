@@ -71,7 +71,7 @@ def finished(t5_folder: Path, beir_folder: Path, tmp_path_factory: pytest.TempPa
 
 def test_the_recipe_gives_its_settings_and_flags_win(finished: Path):
     summary = json.loads((finished / "finetuning.json").read_text())
-    settings = summary["finetuning"] | summary["mining"]
+    settings = summary["finetuning"] | summary["mining"] | summary["development"]
     for name, value in {**recipe_settings("gtr", 1), **SMALL}.items():
         assert settings[name] == value, name
     assert settings["temperature"] == 0.01 and settings["directions"] == "sum" and settings["query_length"] == 64

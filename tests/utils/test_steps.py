@@ -39,6 +39,15 @@ def stopped(folder: Path) -> dict:
     raise KeyboardInterrupt
 
 
+def test_a_step_whose_inputs_were_refused_is_begun_with_others(tmp_path: Path):
+    def refuse(folder: Path) -> dict:
+        raise InputError("line 3 is no pair")
+
+    with pytest.raises(InputError, match="line 3"):
+        run_step(tmp_path / "step", {"pairs": "wrong"}, refuse)
+    assert run_step(tmp_path / "step", {"pairs": "mended"}, lambda folder: {"n": 1})["result"] == {"n": 1}
+
+
 def test_a_stopped_step_is_gone_on_with_by_the_same_inputs_only(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         run_step(tmp_path / "step", {"a": 1}, stopped)

@@ -44,7 +44,8 @@ def delimited_table(path: Path, delimiter: str | None = None, wanted: Collection
         doubled = [name for name, times in Counter(filter(None, header)).items() if times > 1]
         if doubled:
             raise InputError(f"'{path}' has two columns called '{doubled[0]}'; rename one of them.")
-    width = Counter(len(_stripped(cells)) for cells in head).most_common(1)[0][0] if head else 1
+    widths = Counter(len(_stripped(cells)) for cells in head)
+    width = max(widths, key=lambda width: (widths[width], width), default=1)  # of as many, the row with no empty cell
     names = header or [str(number) for number in range(1, width + 1)]
     return Table(str(path), partial(_rows, path, delimiter, names, header is not None), named=header is not None)
 
@@ -193,8 +194,8 @@ def _quoted(path: Path, file: TextIO, delimiter: str) -> Iterator[Record]:
 
 def _unclosed(path: Path, line: int) -> str:
     return (
-        f"'{path}' line {line} opens a cell with a quotation mark that takes the next rows with it; double the quotation "
-        "marks of a text and put the cell in quotation marks."
+        f"'{path}' cannot be read: line {line} opens a cell with a quotation mark that takes the next rows with it; double "
+        "the quotation marks of a text and put the cell in quotation marks."
     )
 
 

@@ -129,6 +129,11 @@ def read_documents(
                 f"'{table.name}' has no column of ids, only {', '.join(sample[0])}; name it "
                 "(id_column, on the command line --id-column)."
             )
+        if chosen and (id is None) != (chosen[0][3] is None):
+            with_ids, without = (table, chosen[0][0]) if id is not None else (chosen[0][0], table)
+            raise InputError(
+                f"'{with_ids.name}' has ids and '{without.name}' has none; give the documents of all files ids, or of none."
+            )
         chosen.append((table, content, title, id))
     return DocumentTables(tables[0].name if len(tables) == 1 else str(source), chosen)
 
@@ -150,7 +155,9 @@ def _choose(
             "with the text (text_column, on the command line --text-column)."
         )
     values = [row[content] for row in sample if row.get(content) is not None]
-    if values and not any(isinstance(value, str | list | tuple) and not isinstance(value, Number) for value in values):
+    if values and not any(
+        isinstance(value, str | bytes | list | tuple) and not isinstance(value, Number) for value in values
+    ):
         raise InputError(f"The column '{content}' of '{table.name}' holds {str(values[0])[:60]!r} instead of text.")
     title = None
     if columns.title_column:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 def json_table(path: Path) -> Table:
     """The rows of a file of JSON lines (objects, or lists such as `["question", "answer"]`) or of one JSON array."""
     with open_text(path) as file:
-        first = next((line.strip() for line in file if line.strip()), "")
-    if first.startswith("[") and (re.match(r"\[\s*([\[{]|$)", first) or not _is_whole(first)):
+        first, second = islice(chain((line.strip() for line in file if line.strip()), ("", "")), 2)
+    alone = not second and ".json" in map(str.lower, path.suffixes)  # a list of texts, not one row of a file of lists
+    if first.startswith("[") and (alone or re.match(r"\[\s*([\[{\]]|$)", first) or not _is_whole(first)):
         return Table(
             str(path), partial(_rows, path, _array_values, "entry"), "entry", "{" in first[:80] or first == "["
         )

@@ -39,8 +39,10 @@ ANCHORS = (
 )  # fmt: skip
 POSITIVES = (
     "positivepassages", "positivectxs", "positive", "positives", "pos", "positivepassage", "positivedocument",
-    "positivedocuments", "posdocs", "passages", "passage", "documents", "document", "context", "contexts", "answer",
-    "answers", "response", "body", "text", "contents", "content", "abstract", "sentence2", "text2", "question2",
+    "positivedocuments", "positivedoc", "positivedocs", "posdocs", "positivetext", "postext", "positivecontext",
+    "positivecontexts", "chosen", "passages", "passage", "documents", "document", "docs", "doc", "passagetext",
+    "context", "contexts", "answer",
+    "answers", "response", "reply", "body", "text", "contents", "content", "abstract", "sentence2", "text2", "question2",
     "completion", "output", "a",
 )  # fmt: skip
 LABELS = (
@@ -125,7 +127,8 @@ def choose_id(
     left = [
         column
         for column in there
-        if column not in (content, title) and last_word(column) in ("id", "ids", "no", "key")
+        if column not in (content, title)
+        and (last_word(column) in ("id", "ids", "no", "key") or (len(sample) > 1 and looks_like_ids(sample, column)))
     ]
     if left:
         logger.warning(

@@ -28,12 +28,15 @@ from hf_cocondenser.data.reading.names import (
 )
 from hf_cocondenser.data.reading.table import Table
 from hf_cocondenser.data.reading.tables import Source, open_tables
-from hf_cocondenser.data.reading.values import is_prose, text_of
+from hf_cocondenser.data.reading.values import is_link, is_prose, text_of
 from hf_cocondenser.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-_NEGATIVE = re.compile(r"(hard)?neg(ative)?s?(passages?|documents?|docs|ctxs)?\d*")
+_NEGATIVE = re.compile(
+    r"(hard|easy|bm25)?neg(ative)?s?(passages?|documents?|docs?|ctxs?|contexts?|texts?|answers?)?\d*|rejected"
+)
+_AGAINST = re.compile(r"(hard|easy|bm25)?neg|reject|contradict|incorrect|wrong|irrelevant|distractor")
 _NO_TEXT = frozenset(
     (
         "id",
@@ -148,7 +151,7 @@ def _choose(table: Table, query: str | None, positive: str | None, negative: str
             f"Which columns of '{table.name}' hold queries and their answers cannot be told; there are {', '.join(there)}: "
             "name them (--query-column, --positive-column)."
         )
-    if not any(passage_texts(row.get(answer)) for row in sample):
+    if not any(passage_texts(row.get(answer)) for row in sample) or _all_links(sample, answer):
         odd = next((row[answer] for row in sample if row.get(answer)), None)
         if odd is not None:
             raise InputError(f"The column '{answer}' of '{table.name}' holds no texts, but {str(odd)[:60]!r}.")
@@ -160,6 +163,10 @@ def _choose(table: Table, query: str | None, positive: str | None, negative: str
         there,
     )
     return PairColumns(named, answer, against, label)
+
+
+def _all_links(sample: Sequence[dict[str, Any]], column: str) -> bool:
+    return all(is_link(text) for row in sample for text in passage_texts(row.get(column)))
 
 
 def _first_with_text(columns: Sequence[str], sample: Sequence[dict[str, Any]]) -> str | None:
@@ -178,8 +185,10 @@ def _only_ones_left(
         for column in left
         if column not in (query, positive)
         and canonical(column) not in known
+        and not _AGAINST.match(canonical(column))
         and last_word(column) not in _NO_TEXT
         and any(is_prose(row.get(column)) for row in sample)
+        and not (lacking == 1 and _holds_codes(sample, column))
     ]
     if lacking and len(texts) == lacking:
         query = query or texts.pop(0)
@@ -198,6 +207,12 @@ def _numbered(
         if not any(is_prose(row.get(column)) for row in sample) or all(_is_code(row.get(column)) for row in sample):
             return None, None, ()
     return "1", "2", ("3",) if len(there) == 3 else ()
+
+
+def _holds_codes(sample: Sequence[dict[str, Any]], column: str) -> bool:
+    """Whether a column holds words of a list, such as names and classes, and no sentences."""
+    values = [value for row in sample if isinstance(value := row.get(column), str) and value.strip()]
+    return bool(values) and all(value.isascii() and len(value.split()) == 1 for value in values)
 
 
 def _is_code(value: Any) -> bool:
@@ -219,16 +234,27 @@ def _label(table: Table, there: Sequence[str], sample: Sequence[dict[str, Any]],
     for row in sample:
         value = row.get(label)
         for one in value if isinstance(value, list) else [value]:
-            if one is not None and _word(one) not in (*_YES, *_NO):
-                raise InputError(
-                    f"The column '{label}' of '{table.name}' grades its pairs ({str(one)[:20]!r}); keep the pairs that match, or "
-                    "name the columns to train on all of them (--query-column, --positive-column)."
-                )
+            _matches(one, label, f"'{table.name}'")
     return label
 
 
-def _word(value: Any) -> str:
-    return str(value).strip().lower()
+def _matches(label: Any, column: str, place: str) -> bool:
+    """Whether a label says that a passage answers; one that is missing does not.
+
+    Raises:
+        InputError: it says neither yes nor no.
+    """
+    word = "" if label is None else str(label).strip().lower()
+    if word and word not in (*_YES, *_NO):
+        raise InputError(
+            f"The column '{column}' of {place} grades its pairs ({word[:20]!r}); keep the pairs that match, or name the "
+            "columns to train on all of them (--query-column, --positive-column)."
+        )
+    return word in _YES
+
+
+def _is_yes(value: Any) -> bool:
+    return str(value).strip().lower() in _YES
 
 
 def _pair(row: Mapping[str, Any], columns: PairColumns, place: str) -> tuple[SourcePair | None, str]:
@@ -238,15 +264,19 @@ def _pair(row: Mapping[str, Any], columns: PairColumns, place: str) -> tuple[Sou
         return (SourcePair(texts[0], texts[1:], []), "") if len(texts) > 1 else (None, "of fewer than two texts")
     query = " ".join(passage_texts(row.get(columns.query)))
     value = row.get(columns.positive)
+    for cell in (value, *(row.get(column) for column in columns.negatives)):
+        if isinstance(cell, list) and any(isinstance(part, list) for part in cell):
+            raise InputError(f"{place} has lists within its list of passages; give every passage as one text.")
     negatives = [text for column in columns.negatives for text in passage_texts(row.get(column))]
     if columns.label is not None:
         label = row.get(columns.label)
         if isinstance(label, list):
             if not isinstance(value, list) or len(label) != len(value):
                 raise InputError(f"{place} has {len(label)} labels, and other than so many passages.")
-            negatives += passage_texts([part for part, one in zip(value, label, strict=True) if _word(one) in _NO])
-            value = [part for part, one in zip(value, label, strict=True) if _word(one) in _YES]
-        elif _word(label) not in _YES:
+            labels = [(part, one, _matches(one, columns.label, place)) for part, one in zip(value, label, strict=True)]
+            negatives += passage_texts([part for part, one, yes in labels if not yes and one is not None])
+            value = [part for part, _, yes in labels if yes]
+        elif not _matches(label, columns.label, place):
             return None, f"whose '{columns.label}' is not 1"
     positives = passage_texts(value)
     if not query:
@@ -268,8 +298,8 @@ def passage_texts(value: Any) -> list[str]:
         content = next((value[name] for name in known_columns(value, CONTENTS)), None)
         if isinstance(content, list):
             keep = selected if isinstance(selected, list) and len(selected) == len(content) else ["1"] * len(content)
-            return passage_texts([part for part, one in zip(content, keep, strict=True) if _word(one) in _YES])
-        if selected is not None and _word(selected) not in _YES:
+            return passage_texts([part for part, one in zip(content, keep, strict=True) if _is_yes(one)])
+        if selected is not None and not _is_yes(selected):
             return []
         title = next((text_of(value[name]) or "" for name in known_columns(value, TITLES)), "").strip()
         return [f"{title} {text}".strip() for text in passage_texts(content)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ from hf_cocondenser.data.reading.table import Table
 from hf_cocondenser.data.reading.tables import Source, memory_table, open_file
 from hf_cocondenser.data.reading.values import identifier_of, is_prose, texts_of
 from hf_cocondenser.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,17 @@ def read_queries(source: Source, columns: Columns | None = None, *, require_ids:
         raise InputError(f"'{table.name}' has no column of ids, only {', '.join(there)}; name it (--query-id-column).")
     answers = next(iter(known_columns(there, ANSWERS)), None if table.named or text != "1" else "2")
     log_choice(table, sample[0], {"query": text, "id": id}, there)
-    filled = False
+    number = filled = 0
     for number, (line, row) in enumerate(table.rows(), start=1):
         place = table.place(line)
         name = str(number) if id is None else identifier_of(row.get(id), place, id)
         query = " ".join(texts_of(row.get(text), place, text)).strip()
-        filled = filled or bool(query)
-        yield Query(name, query, _answers(row, answers), place)
+        filled += bool(query)
+        yield Query(name, query, _answers(row, answers, place), place)
     if not filled:
         raise InputError(f"No query of '{table.name}' has a text.")
+    if filled < number:
+        logger.warning("%s: %d of %d queries have no text.", table.name, number - filled, number)
 
 
 def _choose_text(table: Table, sample: list[dict[str, Any]], there: list[str], wanted: str | None) -> str:
@@ -95,7 +100,7 @@ def _choose_text(table: Table, sample: list[dict[str, Any]], there: list[str], w
         found = there[0]
     elif len(there) == 2 and looks_like_ids(sample, "1"):
         found = "2"
-    elif len(there) == 2 and all(_listed(row["2"]) for row in sample):
+    elif len(there) == 2 and all(listed(row["2"]) for row in sample):
         found = "1"
     else:
         found = None
@@ -107,7 +112,7 @@ def _choose_text(table: Table, sample: list[dict[str, Any]], there: list[str], w
     return found
 
 
-def _listed(value: Any) -> list[Any] | None:
+def listed(value: Any) -> list[Any] | None:
     """The list that a cell holds, as JSON or as Python writes it."""
     if isinstance(value, list):
         return value
@@ -121,8 +126,10 @@ def _listed(value: Any) -> list[Any] | None:
     return None
 
 
-def _answers(row: dict[str, Any], column: str | None) -> tuple[str, ...]:
+def _answers(row: dict[str, Any], column: str | None, place: str) -> tuple[str, ...]:
     metadata = row.get("metadata")
     found = metadata.get("answers") if isinstance(metadata, dict) else None
-    found = found or (_listed(row.get(column)) if column else None)
-    return tuple(str(answer) for answer in found) if isinstance(found, list) else ()
+    found = found or (row.get(column) if column else None)
+    if isinstance(found, dict):  # SQuAD's
+        found = found.get("text")
+    return tuple(text for text in texts_of(listed(found) or found, place, column or "answers") if text.strip())

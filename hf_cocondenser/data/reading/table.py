@@ -44,6 +44,6 @@ class Table:
             InputError: there are none.
         """
         first = [row for _, row in islice(self.rows(), SAMPLE)]
-        if not first:
+        if not any(first):
             raise InputError(f"'{self.name}' is empty.")
         return first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -108,6 +109,10 @@ def _opened(path: Path, text_documents: str | None, wanted: Collection[str], fol
 
 
 _TOPICS = "topics"
+_MARKUP = re.compile(
+    r"\s*<(\?xml|!doctype|html|docs?|documents?|dochdr|parameters|quer(y|ies)|corpus|collection|root|add|mediawiki|rss)\b[^<\n]*>",
+    re.IGNORECASE,
+)
 
 
 def _sniffed(path: Path, single: bool) -> str | None:
@@ -121,6 +126,10 @@ def _sniffed(path: Path, single: bool) -> str | None:
     head = "".join(lines[:20])
     if is_topics(head):
         return _TOPICS
+    if _MARKUP.match(head):
+        raise InputError(
+            f"'{path}' is written in XML, SGML or HTML, of which TREC topics alone are read; write its rows as JSON lines."
+        )
     objects = [line.strip().startswith(("{", "[")) and line.strip().endswith(("}", "]")) for line in lines]
     if lines and all(objects):
         return JSON
@@ -149,7 +158,7 @@ def _checked(name: str, rows: Iterable[Any]) -> Iterator[Row]:
         row = {"text": row} if isinstance(row, str) else row
         if not isinstance(row, Mapping):
             raise InputError(f"'{name}' row {number} is not a dictionary: {str(row)[:60]!r}.")
-        yield number, dict(row)
+        yield number, {str(column): value for column, value in row.items()}
 
 
 def _hub_table(name: str, subset: str | None, split: str) -> Table:

@@ -27,7 +27,10 @@ def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
     """
     try:
         with path.open("rb") as raw:
-            zipped = raw.read(2) == _GZIP
+            head = raw.read(64)
+        zipped = head.startswith(_GZIP)
+        if not zipped and 3 * head.count(0) > len(head):  # half of the bytes of English UTF-16 are null
+            raise InputError(f"'{path}' cannot be read as UTF-8 text (it looks like UTF-16); save it as UTF-8.")
         with (gzip.open if zipped else open)(path, "rt", encoding="utf-8-sig", newline=newline) as file:
             yield file  # type: ignore[misc]
     except UnicodeDecodeError as error:

@@ -46,5 +46,6 @@ def _rows(path: Path) -> Iterator[Row]:
     except ElementTree.ParseError as error:
         raise InputError(f"'{path}' line {error.position[0]} is not valid XML ({error}).") from None
     for number, element in enumerate(root.iter("topic"), start=1):
-        fields = {child.tag.lower(): " ".join("".join(child.itertext()).split()) for child in element}
+        parts = {child.tag.lower(): child for child in element} or {"text": element}
+        fields = {name: " ".join("".join(part.itertext()).split()) for name, part in parts.items()}
         yield number, {**{name.lower(): value for name, value in element.attrib.items()}, **fields}

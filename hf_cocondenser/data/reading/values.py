@@ -71,14 +71,20 @@ def identifier_of(value: Any, place: str, column: str) -> str:
     return identifier
 
 
+def is_link(text: str) -> bool:
+    """Whether a text is the address of a page or a file, and nothing else."""
+    return _LINK.match(text.strip()) is not None
+
+
 def is_prose(value: Any) -> bool:
     """Whether a cell may hold what people read: a text, or a list of them, that is no number and no link."""
     if isinstance(value, list | tuple):
         return any(is_prose(part) for part in value)
+    value = text_of(value) if isinstance(value, bytes) else value
     return (
         isinstance(value, str)
         and not isinstance(value, Number)
         and bool(value.strip())
         and not _NUMBER.fullmatch(value.strip())
-        and not _LINK.match(value.strip())
+        and not is_link(value)
     )

@@ -5,14 +5,14 @@ The JSON files judge passages (`positive_ctxs`); the CSV files have answers only
 
 from __future__ import annotations
 
-import ast
-import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
+from hf_cocondenser.data.reading import documents
+from hf_cocondenser.data.reading.columns import DocumentColumns
+from hf_cocondenser.data.reading.delimited import delimited_table
+from hf_cocondenser.data.reading.queries import listed
 from hf_cocondenser.data.reading.tables import open_file
-from hf_cocondenser.data.reading.text_files import open_text
 from hf_cocondenser.data.reading.values import texts_of
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collections.collection import Document, Query
@@ -28,18 +28,13 @@ def read_documents(folder: Path) -> Iterator[Document]:
     """Every passage.
 
     Raises:
-        InputError: a line has not the columns id, text, title.
+        InputError: see `hf_cocondenser.data.reading`.
     """
     path = min(folder.glob("psgs*.tsv*"))
-    csv.field_size_limit(10**8)
-    with open_text(path) as file:
-        for number, fields in enumerate(_tsv(path, file), start=1):
-            if fields == ["id", "text", "title"]:
-                continue
-            if len(fields) != 3:
-                raise InputError(f"Line {number} of '{path}' has not the columns id, text and title.")
-            identifier, text, title = fields
-            yield Document(identifier, title, text)
+    named = delimited_table(path, "\t").named
+    columns = None if named else DocumentColumns(text_column="2", title_column="3", id_column="1")
+    for document in documents.read_documents(path, columns, require_ids=True):
+        yield Document(document.id, document.title, document.text)
 
 
 def read_questions(folder: Path, split: str) -> tuple[list[Query], list[Judgement] | None]:
@@ -77,21 +72,12 @@ def _read_json(path: Path) -> tuple[list[Query], list[Judgement] | None]:
     return questions, judgements
 
 
-def _tsv(path: Path, file: TextIO) -> Iterator[list[str]]:
-    rows = csv.reader(file, delimiter="\t")
-    try:
-        yield from rows
-    except csv.Error as error:
-        raise InputError(f"Line {rows.line_num} of '{path}' cannot be read ({error}).") from None
-
-
 def _read_csv(path: Path) -> tuple[list[Query], None]:
     questions = []
-    with open_text(path) as file:
-        for number, fields in enumerate(_tsv(path, file)):
-            try:
-                question, answers = fields
-                questions.append(Query(str(number), question, tuple(map(str, ast.literal_eval(answers)))))
-            except (ValueError, SyntaxError, TypeError):
-                raise InputError(f"Line {number + 1} of '{path}' is not 'question<TAB>[answers]'.") from None
+    table = delimited_table(path, "\t", wanted="1")  # these files have no header
+    for number, (line, row) in enumerate(table.rows()):
+        place, answers = f"Line {line} of '{path}'", listed(row.get("2"))
+        if len(row) != 2 or answers is None:
+            raise InputError(f"{place} is not 'question<TAB>[answers]'.")
+        questions.append(Query(str(number), row["1"], tuple(texts_of(answers, place, "2"))))
     return questions, None

@@ -28,6 +28,7 @@ _DOCUMENT = (
 _RELEVANCE = (
     "score",
     "relevance",
+    "relevancy",
     "relevancescore",
     "rel",
     "label",
@@ -92,7 +93,7 @@ def _trec_table(path: Path) -> Table:
 
 def _cells(line: str) -> list[str]:
     """The columns of a line: parted by tabs where that gives three or four, else by blanks."""
-    cells = [cell.strip() for cell in line.split("\t")]
+    cells = [cell.strip() for cell in line.rstrip().split("\t")]
     return cells if 3 <= len(cells) <= 4 else trec_fields(line)
 
 
@@ -119,8 +120,12 @@ def _unnamed(table: Table, sample: list[dict[str, Any]]) -> tuple[str, str, str]
         )
     if width == 3:
         return "1", "2", "3"
-    second, third = ({row.get(column) for row in sample} for column in "23")
-    return ("1", "2", "4") if len(second) > len(third) else ("1", "3", "4")  # a type has fewer values than documents
+    second, third = ({str(row.get(column)) for row in sample} for column in "23")
+    iterations, numbers = (all(value.isdigit() or value == "Q0" for value in values) for values in (second, third))
+    if iterations and not numbers:  # TREC's iteration is a number, and a type is none
+        return "1", "3", "4"
+    fewer = len(second) - len(third)  # a type has fewer values than documents
+    return ("1", "2", "4") if fewer > 0 or (fewer == 0 and not iterations) else ("1", "3", "4")
 
 
 _TOLD = {

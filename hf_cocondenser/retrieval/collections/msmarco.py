@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from hf_cocondenser.data.reading.text_files import open_text
+from hf_cocondenser.data.reading.delimited import delimited_table
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.collections.collection import Document, Query
 from hf_cocondenser.retrieval.collections.judgements import Judgement, read_qrels
@@ -29,7 +29,7 @@ def read_documents(folder: Path) -> Iterator[Document]:
     assert path is not None
     titles_path = _first(folder, "para.title.txt")
     titles = {fields[0]: fields[1] for fields in _rows(titles_path, 2)} if titles_path else {}
-    for fields in _rows(path, 2):
+    for fields in _rows(path, 2 if path.name.startswith("collection") else 3):
         yield Document(fields[0], titles.get(fields[0], ""), fields[-1])
 
 
@@ -78,10 +78,10 @@ def _first(folder: Path, *names: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _rows(path: Path, least: int) -> Iterator[list[str]]:
-    with open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            fields = line.rstrip("\r\n").split("\t")
-            if len(fields) < least or not fields[0]:
-                raise InputError(f"Line {number} of '{path}' has not {least} columns with tabs between.")
-            yield fields
+def _rows(path: Path, width: int) -> Iterator[list[str]]:
+    table = delimited_table(path, "\t", wanted="1")  # these files have no header
+    for line, row in table.rows():
+        fields = list(row.values())
+        if len(fields) != width or not fields[0].strip():
+            raise InputError(f"Line {line} of '{path}' has not {width} columns with tabs between.")
+        yield fields

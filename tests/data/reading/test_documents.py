@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hf_cocondenser.data.documents import load_documents
@@ -91,6 +93,12 @@ def test_tables_are_read_as_they_are_written(tmp_path, name, content, expected):
         ("a.json", '[{"_id": "a", "text": "x"}', r"line 1 is not valid JSON \(Expecting ',' or '\]'"),
         ("a.json", '{"d1": {"text": "x"},\n "d2": {"text": "y"}}', "line 1 is not valid JSON"),
         ("a.jsonl", '{"_id": "a", "text": ""}\n', "None of the 1 documents"),
+        ("trec.txt", "<DOC>\n<DOCNO>a</DOCNO>\nfirst\n</DOC>\n", "is written in XML, SGML or HTML"),
+        ("wiki_00", '<doc id="1" title="A">\nfirst\n</doc>\n', "is written in XML, SGML or HTML"),
+        ("page.xml", "<?xml version='1.0'?>\n<root><a>first</a></root>\n", "is written in XML, SGML or HTML"),
+        ("wide.csv", "i\0d\0,\0t\0\n\0a\0,\0b\0\n\0", "looks like UTF-16"),
+        ("none.json", "[]", "is empty"),
+        ("none.jsonl", "{}\n", "is empty"),
     ],
 )  # fmt: skip
 def test_wrong_shapes_are_one_sentence_with_the_line(tmp_path, name, content, words):
@@ -151,6 +159,26 @@ def test_text_is_where_there_is_text(tmp_path):
     path = file(tmp_path, "b.jsonl", lists)
     assert documents(path) == [("a", "", "one\n\ntwo"), ("b", "", "one\n\ntwo"), ("c", "", "")]
     assert [row["passages"] for row in load_documents(path)] == [["one", "two"], ["one", "two"], []]
+
+
+def test_ids_that_are_not_taken_are_told(tmp_path, caplog):
+    rows = [{"asin": "B01", "text": "one two"}, {"asin": "B02", "text": "two three"}]
+    assert [id for id, _, _ in documents(file(tmp_path, "docs.jsonl", rows))] == ["0", "1"]
+    assert "if the column 'asin' holds their ids, name it (--id-column)" in caplog.text
+
+
+def test_files_with_and_without_ids_are_not_mixed(tmp_path):
+    file(tmp_path, "parts/1.jsonl", [{"id": "1", "text": "one"}])
+    file(tmp_path, "parts/2.jsonl", [{"text": "two"}])
+    with pytest.raises(InputError, match=r"1\.jsonl' has ids and .*2\.jsonl' has none"):
+        documents(tmp_path / "parts")
+
+
+def test_bytes_of_parquet_and_names_that_are_numbers(tmp_path):
+    pq.write_table(pa.table({"id": [b"a"], "text": [b"one"]}), tmp_path / "x.parquet")
+    assert documents(tmp_path / "x.parquet") == [("a", "", "one")]
+    with pytest.raises(InputError, match="there are 1: name the one with the text"):
+        read_documents([{1: "one"}])
 
 
 def test_half_characters_are_replaced_everywhere(tmp_path):
@@ -261,6 +289,9 @@ XML = """<?xml version="1.0"?>
         ("q.txt", "what is it?\n\nwho\tme\n", [("1", "what is it?"), ("2", "who\tme")]),
         ("q.qa.csv", "who sang it\t['a', \"b's\"]\nwhen\t['1999']\n", [("1", "who sang it"), ("2", "when")]),
         ("q.tsv", "question\tanswers\nwho sang\t['a']\n", [("1", "who sang")]),
+        ("empty.tsv", "q1\t\nq2\twho sings\n", [("q1", ""), ("q2", "who sings")]),
+        ("texts.json", '["who", "what is it"]', [("1", "who"), ("2", "what is it")]),
+        ("t.xml", "<topics><topic number='7'>a man &amp; a dog</topic></topics>", [("7", "a man & a dog")]),
     ],
 )
 def test_queries_of_every_form(tmp_path, name, content, expected):
@@ -270,6 +301,20 @@ def test_queries_of_every_form(tmp_path, name, content, expected):
 def test_answers(tmp_path):
     path = file(tmp_path, "q.tsv", "who sang\t['a', \"b's\"]\n")
     assert [query.answers for query in read_queries(path)] == [("a", "b's")]
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [("Rome", ("Rome",)), (["a", None, ""], ("a",)), ({"text": ["a"], "answer_start": [3]}, ("a",)), ([], ())],
+)
+def test_answers_of_any_shape(tmp_path, answers, expected):
+    path = file(tmp_path, "q.jsonl", [{"id": "1", "question": "where", "answers": answers}])
+    assert [query.answers for query in read_queries(path)] == [expected]
+
+
+def test_queries_without_a_text_are_counted(tmp_path, caplog):
+    assert len(queries(file(tmp_path, "q.jsonl", [{"id": "1", "text": ""}, {"id": "2", "text": "x"}]))) == 2
+    assert "1 of 2 queries have no text" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -286,6 +331,11 @@ def test_answers(tmp_path):
         ),
         ("q.jsonl", '{"_id": "a", "text": "x"}\n{"_id": "b", "text": \n', "line 2 is not valid JSON"),
         ("q.jsonl", "", "is empty"),
+        (
+            "indri.xml",
+            "<parameters><query><number>1</number><text>a</text></query></parameters>",
+            "in XML, SGML or HTML",
+        ),
     ],
 )
 def test_queries_that_are_refused(tmp_path, name, content, words):

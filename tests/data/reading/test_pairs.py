@@ -114,6 +114,18 @@ def read(path: Path, **columns: str) -> list[tuple]:
             [("when was it signed", ["1648-10-24"], []), ("when did it end", ["1945-05-08"], [])],
             id="dates as answers",
         ),
+        pytest.param(
+            [
+                {"query": "q", "positive_doc": "p", "negative_doc": "n"},
+                {"query": "r", "positive_doc": "o", "hard_neg_texts": ["m"]},
+            ],
+            [("q", ["p"], ["n"]), ("r", ["o"], ["m"])],
+            id="negatives under other names",
+        ),
+        pytest.param([{"prompt": "q", "chosen": "p", "rejected": "n"}], [("q", ["p"], ["n"])], id="preferences"),
+        pytest.param(
+            "query,passage,label\na b,c d,1\na b,e f,\n", [("a b", ["c d"], [])], id="a label that is missing"
+        ),
         pytest.param("asked,said,votes\nwhy,because,12\n", [("why", ["because"], [])], id="other names"),
         pytest.param("Frage;Antwort\nWer, bitte?;Ich, natürlich, wer denn sonst hier\n", None, id="semicolons, foreign names"),
         pytest.param(
@@ -148,6 +160,14 @@ def test_shapes(tmp_path, content, expected):
         ("7\tsing and dive\n8\tbake and eat\n", "cannot be told"),
         ("how,so\nwhy,thus\n", "is a header cannot be told"),
         ("question,answer\nwhat purrs,Cats purr, and sleep\n", r"pairs\.csv' line 2 has 3 cells"),
+        ([{"query": "q", "negative_doc_text": "so it is not"}], "cannot be told"),
+        ([{"query": "q", "incorrect_answer": "so it is not"}], "cannot be told"),
+        ([{"query": "q", "difficulty": "easy"}, {"query": "r", "difficulty": "hard"}], "cannot be told"),
+        ([{"query": "q", "gold": "doc12"}], "cannot be told"),
+        ("question,answer\nwhere,https://x.org/a\n", "holds no texts, but 'https://x.org/a'"),
+        ([{"query": "q", "passage": "p", "label": 1}] * 120 + [{"query": "q", "passage": "p", "label": 2}], "line 121 grades"),
+        ([{"query": "q", "passages": ["p"], "labels": [1]}] * 101 + [{"query": "q", "passages": ["p"], "labels": [3]}], "102"),
+        ([{"question": "q", "context": [["T", ["s1", "s2"]]]}], "line 1 has lists within its list of passages"),
         ([["q", "a"], {"query": "q"}], "line 2 is not a JSON list"),
         ([{"query": "q", "passages": ["a"], "labels": [1, 0]}], "line 1 has 2 labels"),
     ],

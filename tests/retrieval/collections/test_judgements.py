@@ -37,6 +37,8 @@ def write(path: Path, form: str, rows) -> Path:
         "trec.txt": lines([(q, 0, d, g) for q, d, g in rows], " "),
         "trec-tabs": lines([(q, "Q0", d, g) for q, d, g in rows], "\t"),
         "comments.qrels": "# judged by hand\n\n" + lines([(q, 0, d, g) for q, d, g in rows], "  ") + "# end",
+        "trailing.tsv": lines([(*row, "") for row in [head, *rows]]),
+        "bare-trailing.tsv": lines([(*row, "") for row in rows]),
         "typed.tsv": lines([(q, d, kind, g) for q, kind, d, g in typed]),
         "typed-head.tsv": lines([("query", "document", "type", "grade"), *((q, d, k, g) for q, k, d, g in typed)]),
         "rows.jsonl": "".join(json.dumps(record) + "\n" for record in records),
@@ -54,6 +56,7 @@ def write(path: Path, form: str, rows) -> Path:
 
 FORMS = [
     *("beir.tsv", "bare.tsv", "crlf.tsv", "swapped.tsv", "floats.tsv", "trec.txt", "trec-tabs", "comments.qrels"),
+    *("trailing.tsv", "bare-trailing.tsv"),
     *("typed.tsv", "typed-head.tsv", "rows.jsonl", "rows.json", "rows.csv", "rows.parquet", "zipped.tsv.gz"),
 ]
 
@@ -100,6 +103,20 @@ def test_refused_in_one_sentence(content, words, tmp_path):
     with pytest.raises(InputError, match=words) as told:
         list(read_qrels(tmp_path / "test.tsv"))
     assert "test.tsv" in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("q1 0 d1 1\nq2 1 d1 0\n", [("q1", "d1", 1), ("q2", "d1", 0)]),  # more iterations than documents
+        ("q1\td1\texplicit\t1\n", [("q1", "d1", 1)]),
+        ("q1\tU\td1\t1\nq1\tU\td2\t1\n", [("q1", "d1", 1), ("q1", "d2", 1)]),
+        ("TOPIC ITERATION DOCUMENT RELEVANCY\n1 0 d1 2\n", [("1", "d1", 2)]),
+    ],
+)
+def test_four_columns(content, expected, tmp_path):
+    (tmp_path / "test.tsv").write_text(content)
+    assert list(read_qrels(tmp_path / "test.tsv")) == expected
 
 
 def test_json_of_another_shape_is_refused(tmp_path):

@@ -132,6 +132,39 @@ def test_dpr_layout(tmp_path):
         load_retrieval_data(tmp_path / "nq", split="test")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("collection.tsv", "7\tsing\tdance\n8\tbake\n", "Line 1 of .*collection.tsv' has not 2 columns"),
+        ("queries.train.tsv", "1\twho\tsings\n", "Line 1 of .*queries.train.tsv' has not 2 columns"),
+        ("collection.tsv", "7\tsing\n \tbake\n", "Line 2 of .* has not 2 columns"),
+    ],
+)
+def test_msmarco_files_of_another_width_are_refused(tmp_path, name, content, words):
+    folder = write_msmarco(tmp_path / "official", titled=False)
+    (folder / "queries.train.tsv").write_text("1\twho\n")
+    (folder / "qrels.train.tsv").write_text("1\t0\t7\t1\n")
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=words):
+        load_retrieval_data(folder, "train")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('id\ttext\ttitle\n1\t"a\tT\n2\tb"\tT\n', {"1": 'T "a', "2": 'T b"'}),  # a lone quotation mark swallows no row
+        ("id\ttitle\ttext\n1\tT\ta\n", {"1": "T a"}),
+        ("1\ta\tT\n", {"1": "T a"}),
+    ],
+)
+def test_passages_of_dpr(tmp_path, content, expected):
+    (tmp_path / "psgs.tsv").write_text(content)
+    (tmp_path / "nq-dev.qa.csv").write_text("who\t[None, 'a']\n")
+    data = load_retrieval_data(tmp_path, "dev")
+    assert data.corpus == expected
+    assert data.answers == {"0": ("a",)}
+
+
 def test_a_field_too_long_for_its_reader_is_told(tmp_path):
     """A quotation mark that is never closed takes the rest of the file for one field."""
     folder = write_dpr(tmp_path / "nq")
