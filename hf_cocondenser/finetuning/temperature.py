@@ -36,6 +36,8 @@ def auto_temperature(model: SentenceTransformer, data: RetrievalData | TrainingS
         InputError: no query has a relevant document.
 
     Example:
+        >>> from hf_cocondenser import RetrievalData
+        >>> from hf_cocondenser.retrieval.retriever import load_retriever
         >>> data = RetrievalData.from_dicts({"d": "Whales sing."}, {"q": "who sings?"}, {"q": {"d": 1}})
         >>> 0 < auto_temperature(load_retriever("cocondenser-tiny"), data)
         True

@@ -80,13 +80,15 @@ def search_corpus(
 ) -> Searched | None:
     """Search a corpus, or a judged collection with its own queries.
 
+    From Python the corpus may also be a dictionary (id -> text), a `datasets` data set or `RetrievalData`; so may `data` be
+    the last.
+
     Under torchrun or accelerate launch the processes share the encoding; they need `cache_dir`.
 
     Args:
         model: folder or Hub name of a retriever in sentence-transformers layout, or the loaded retriever.
-        corpus: documents: a BEIR folder, or a file or folder of JSON lines, Parquet, CSV, text; or in memory: id -> text, or a
-            `datasets` data set.
-        data: instead of a corpus: a judged collection, read or to be read: its documents and the queries of a split.
+        corpus: documents: a BEIR folder, or a file or folder of JSON lines, Parquet, CSV, text.
+        data: instead of a corpus: a judged collection, its documents and the queries of a split.
         split: which of its queries (auto: the data set's own).
         queries: texts of queries; their ids are 1, 2 and so on.
         queries_file: file of queries: queries.jsonl, lines 'id<TAB>text', or one a line.

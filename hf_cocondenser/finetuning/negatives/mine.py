@@ -66,6 +66,7 @@ def mine_hard_negatives(
             negatives.
 
     Example:
+        >>> from hf_cocondenser import RetrievalData
         >>> corpus = {"d1": "Whales sing.", "d2": "Whales swim.", "d3": "Bread is baked."}
         >>> data = RetrievalData.from_dicts(corpus, {"q": "who sings?"}, {"q": {"d1": 1}})
         >>> mine_hard_negatives("cocondenser-tiny", data, negatives=2).column_names
