@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
     from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
     from hf_cocondenser.finetuning.finetune import finetune
+    from hf_cocondenser.finetuning.loss import MaskedContrastiveLoss
+    from hf_cocondenser.finetuning.negatives.mine import mine_hard_negatives
+    from hf_cocondenser.finetuning.temperature import auto_temperature
     from hf_cocondenser.hub.convert import convert_checkpoint
     from hf_cocondenser.hub.export import save_retriever
     from hf_cocondenser.hub.publish import publish
@@ -64,6 +67,9 @@ _LATER = {
     "PairsConfig": "finetuning.config",
     "RetrieverTrainingArguments": "finetuning.arguments",
     "finetune": "finetuning.finetune",
+    "MaskedContrastiveLoss": "finetuning.loss",
+    "auto_temperature": "finetuning.temperature",
+    "mine_hard_negatives": "finetuning.negatives.mine",
     "GradCache": "pretraining.grad_cache",
     "convert_checkpoint": "hub.convert",
     "save_retriever": "hub.export",
@@ -97,6 +103,7 @@ __all__ = [
     "Evaluation",
     "GradCache",
     "InputError",
+    "MaskedContrastiveLoss",
     "MiningConfig",
     "ModelOptions",
     "PairsConfig",
@@ -107,6 +114,7 @@ __all__ = [
     "SpanDataset",
     "SpanOptions",
     "adapt",
+    "auto_temperature",
     "checkpoint_path",
     "compare_runs",
     "compare_scorers",
@@ -115,6 +123,7 @@ __all__ = [
     "finetune",
     "load_documents",
     "load_retrieval_data",
+    "mine_hard_negatives",
     "prepare_spans",
     "pretrain",
     "publish",

@@ -71,6 +71,15 @@ def load_documents(
     return documents
 
 
+def as_documents(source: Source) -> Dataset | IterableDataset:
+    """What `load_documents` gives for a source; what it gave already stays as it is."""
+    if isinstance(source, Dataset | IterableDataset) and (
+        source.column_names is None or {*FEATURES} <= {*source.column_names}
+    ):
+        return source
+    return load_documents(source)
+
+
 def _rows(read: DocumentTables) -> Iterator[dict[str, Any]]:
     for document in read:
         yield {"_id": document.id, "title": document.title, "passages": document.passages}

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from hf_cocondenser.data.collator import CondenserCollator
 from hf_cocondenser.data.cutting import SpanOptions, span_features
 from hf_cocondenser.data.dataset import SpanDataset
+from hf_cocondenser.data.documents import as_documents
 from hf_cocondenser.data.manifest import build_manifest, measure_leak
 from hf_cocondenser.data.preview import preview_masks
+from hf_cocondenser.data.reading.tables import Source
 from hf_cocondenser.data.store import MANIFEST_FILE, SPANS_FILE, SpanStore
 from hf_cocondenser.data.text import is_han
 from hf_cocondenser.data.tokenizer import TOKENIZER_FOLDER, load_tokenizer
@@ -33,7 +35,7 @@ _BATCH = 512  # documents per task
 
 
 def prepare_spans(
-    documents: Dataset | IterableDataset,
+    documents: Source,
     tokenizer: PreTrainedTokenizerBase | str | Path,
     output_dir: str | Path,
     options: SpanOptions | None = None,
@@ -42,13 +44,13 @@ def prepare_spans(
     overwrite: bool = False,
     source: str | None = None,
 ) -> dict[str, Any]:
-    """Cut documents (as `load_documents` gives them) into tokenised spans and return the manifest.
+    """Cut documents into tokenised spans and return the manifest.
 
     ASCII white space of any kind counts as one space. The folder holds `spans.arrow` (one row per document; opens with
     `datasets.Dataset.from_file`), `manifest.json` and the tokenizer.
 
     Args:
-        documents: with `_id`, `title` and `passages`.
+        documents: what `load_documents` gives; anything else is given to it.
         tokenizer: the tokenizer, or its name.
         output_dir: folder to write.
         options: how to cut; `SpanOptions()` by default.
@@ -60,6 +62,7 @@ def prepare_spans(
         InputError: there are no documents with text, ids are doubled, the tokenizer is of no known kind, or the
             folder is there already.
     """
+    rows = as_documents(documents)
     options = options or SpanOptions()
     if isinstance(tokenizer, str | Path):
         tokenizer = load_tokenizer(tokenizer)
@@ -70,7 +73,7 @@ def prepare_spans(
     cutter, continuation = _cutter(tokenizer, options)
     schema = span_features(max(tokenizer.get_vocab().values()) + 1, cutter == "jieba").arrow_schema
     setup = CutSetup(_rules_for_text(tokenizer), cutter, continuation, options, schema)
-    total = len(documents) if isinstance(documents, Dataset) else None
+    total = len(rows) if isinstance(rows, Dataset) else None
     read = 0
     with output_folder(output_dir, overwrite) as folder:
         with (
@@ -78,7 +81,7 @@ def prepare_spans(
             pa.ipc.new_stream(sink, schema) as writer,
             tqdm(total=total, desc="tokenising", unit=" documents", unit_scale=True, disable=None) as bar,
         ):
-            batches = documents.iter(batch_size=_BATCH)
+            batches = rows.iter(batch_size=_BATCH)
             for number, batch in cut_batches(batches, setup, num_proc):
                 read += number
                 if batch.num_rows:

@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.dataset import SpanDataset
-from hf_cocondenser.data.documents import load_documents
+from hf_cocondenser.data.documents import as_documents
 from hf_cocondenser.data.prepare import prepare_spans
 from hf_cocondenser.data.tokenizer import load_tokenizer, tokenizer_hash
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
@@ -92,7 +92,7 @@ def adapt(
     Args:
         start: a sentence-transformers model, a Condenser or any other encoder checkpoint with its tokenizer, by name or
             as an object.
-        documents: a file, folder or Hub data set that `load_documents` reads, or what it gives.
+        documents: whatever `load_documents` reads, in memory too, or what it gives.
         output_dir: where the retriever goes.
         config: pre-training.
         args, mining, pairs, development: as `finetune` takes them; so are `tokenizer` and `recipe`.
@@ -112,14 +112,14 @@ def adapt(
         given = given._replace(args=given.args.changed(num_train_epochs=3.0))
     if isinstance(documents, str | Path):
         name = name or Path(documents).name
-        documents = load_documents(documents)  # type: ignore[assignment]
+    rows: Any = as_documents(documents)
     output_dir = Path(output_dir)
     steps = output_dir / STEPS
     make_steps(output_dir, overwrite)
-    train = pseudo_queries(documents, name or "corpus", config.passages_per_document)
+    train = pseudo_queries(rows, name or "corpus", config.passages_per_document)
     checkpoint = written_model(start, tokenizer, steps)
     if config.pretrain_epochs or config.pretrain_steps:
-        checkpoint = _pretrained(checkpoint, documents, steps, config, given.args, train.name, overwrite)
+        checkpoint = _pretrained(checkpoint, rows, steps, config, given.args, train.name, overwrite)
     return finetune(checkpoint, train, output_dir, *given, overwrite=overwrite)
 
 

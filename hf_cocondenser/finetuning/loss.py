@@ -38,7 +38,7 @@ class MaskedContrastiveLoss(CachedLossMixin, nn.Module):
 
     Args:
         model: the retriever to train.
-        temperature: scores are divided by it.
+        temperature: scores are divided by it; `auto_temperature` measures one that suits the model and the data.
         similarity: `dot` or `cosine`; None takes the model's own.
         directions: `forward` (query to passage), or with the passage-to-query direction over the positives alone
             added (`sum`, as in GTR) or averaged (`mean`).
@@ -50,12 +50,17 @@ class MaskedContrastiveLoss(CachedLossMixin, nn.Module):
     Attributes:
         metrics: of the last batch, as detached tensors: `accuracy` (the positive scores highest), `masked` (passages
             left out per query) and `negatives` (passages in the denominator beside the positive).
+
+    Example:
+        data = RetrievalData.from_dicts(corpus, queries, qrels)
+        loss = MaskedContrastiveLoss(model, auto_temperature(model, data))
+        trainer = SentenceTransformerTrainer(model, train_dataset=mine_hard_negatives(model, data, labels=True), loss=loss)
     """
 
     def __init__(
         self,
         model: SentenceTransformer,
-        temperature: float = 1.0,
+        temperature: float,
         similarity: Literal["dot", "cosine"] | None = None,
         directions: Directions = "forward",
         gather_across_devices: bool = True,

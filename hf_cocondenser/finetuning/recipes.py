@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from hf_cocondenser.errors import InputError
@@ -99,10 +100,17 @@ def finetune_options(recipe: str | None = None, **options: Any) -> FinetuneOptio
         (256, 50)
     """
     chosen = recipe_settings(recipe) | options
-    made = []
+    made: list[Any] = []
+    known: dict[str, str] = {}
     for kind in (RetrieverTrainingArguments, MiningConfig, PairsConfig, DevelopmentConfig):
         names = {item.name for item in fields(kind) if item.init}
+        for item in fields(kind):
+            short = [alias.strip("-").replace("-", "_") for alias in item.metadata.get("aliases", ())]
+            known |= dict.fromkeys([item.name, *short], item.name) if item.init else {}
         made.append(kind(**{name: chosen.pop(name) for name in list(chosen) if name in names}))
     if chosen:
-        raise InputError(f"There is no option '{next(iter(chosen))}' of fine-tuning.")
+        wrong = next(iter(chosen))
+        similar = get_close_matches(wrong, known, n=1, cutoff=0.5)
+        hint = f"; there is '{known[similar[0]]}'" if similar else ""
+        raise InputError(f"There is no option '{wrong}' of fine-tuning{hint}.")
     return FinetuneOptions._make(made)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from hf_cocondenser.finetuning.loss import contains
 from hf_cocondenser.finetuning.training_set import TrainingSet
+from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.encode import encode_texts
 
 if TYPE_CHECKING:
@@ -21,11 +22,27 @@ _SAMPLE = 256
 _SLACK = 0.02  # nats
 
 
-def auto_temperature(model: SentenceTransformer, training_set: TrainingSet) -> float:
-    """The temperature under which the starting point's scores are calibrated, measured on in-batch training pairs.
+def auto_temperature(model: SentenceTransformer, data: RetrievalData | TrainingSet) -> float:
+    """The temperature under which the model's scores are calibrated, measured on 256 pairs of the data.
 
-    See `calibrated_temperature`. The sample (256 pairs) is a function of the set's seed.
+    A trained model gets about the temperature back that it was trained with, an untrained one a temperature that suits
+    its vectors' norm. The same model and data give the same temperature.
+
+    Args:
+        model: the retriever that is to be trained.
+        data: queries and their relevant documents.
+
+    Raises:
+        InputError: no query has a relevant document.
+
+    Example:
+        >>> from hf_cocondenser import RetrievalData
+        >>> from hf_cocondenser.retrieval.retriever import load_retriever
+        >>> data = RetrievalData.from_dicts({"d": "Whales sing."}, {"q": "who sings?"}, {"q": {"d": 1}})
+        >>> 0 < auto_temperature(load_retriever("cocondenser-tiny"), data)
+        True
     """
+    training_set = data if isinstance(data, TrainingSet) else TrainingSet(data.queries, data.corpus, data.relevant())
     rng = np.random.default_rng(training_set.seed)
     indices = rng.permutation(len(training_set))[:_SAMPLE].tolist()
     keys = [int(training_set[index][1][0]) for index in indices]

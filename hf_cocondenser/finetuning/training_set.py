@@ -98,22 +98,26 @@ class TrainingSet(Dataset):
             drawn = np.concatenate([drawn, self._random(index, self.negatives - len(drawn))])
         return index, np.concatenate([positives[[self.epoch % len(positives)]], drawn])
 
-    def as_dataset(self) -> HubDataset:
-        """This epoch's draws as sentence-transformers takes them: anchor, positive, negative_1, ..., and `label`.
+    def as_dataset(self, *, labels: bool = False) -> HubDataset:
+        """One row for each query and relevant passage, as sentence-transformers takes them.
 
-        The labels are the keys that `MaskedContrastiveLoss` masks by, padded to one length.
+        The columns are anchor, positive, negative_1, ...: the first `negatives` of the query's pool. Queries whose pool
+        is smaller are left out.
+
+        Args:
+            labels: with the column `label`, the keys that `MaskedContrastiveLoss` masks by, padded to one length.
         """
         from datasets import Dataset as HubDataset
 
         most = max(map(len, self.relevant))
-        rows = []
-        for index in range(len(self)):
-            _, keys = self[index]
-            own = self.relevant[index].tolist()
-            positive, *negatives = (self.passages[key] for key in keys)
-            row = {"anchor": self.queries[index], "positive": positive}
-            row |= {f"negative_{number}": text for number, text in enumerate(negatives, start=1)}
-            rows.append({**row, "label": [*keys.tolist(), *own, *[-1] * (most - len(own))]})
+        rows: list[dict[str, Any]] = []
+        for query, relevant, pool in zip(self.queries, self.relevant, self.pools, strict=True):
+            negatives = pool[: self.negatives].tolist()
+            for positive in relevant.tolist() if len(negatives) == self.negatives else ():
+                row = {"anchor": query, "positive": self.passages[positive]}
+                row |= {f"negative_{n}": self.passages[key] for n, key in enumerate(negatives, start=1)}
+                padding = [-1] * (most - len(relevant))
+                rows.append(row | ({"label": [positive, *negatives, *relevant, *padding]} if labels else {}))
         return HubDataset.from_list(rows)
 
     def _random(self, index: int, number: int) -> np.ndarray:

@@ -116,6 +116,10 @@ class CondenserTrainer(StepTrainer):
         """Trainer's `train`; afterwards the model knows what it was trained for and on, which exports tell."""
         if self.args.stage == "cocondenser":
             condenser_of(self.model).config.similarity = "cosine" if self.args.normalize else "dot"
+        if self.args.eval_strategy != "no":  # before hours of training, not after them
+            measured = self.eval_dataset
+            for dataset in measured.values() if isinstance(measured, dict) else [measured]:
+                self._require_full_batch(dataset)
         output = super().train(*args, **kwargs)
         condenser_of(self.model).pretraining_record = run_record(self, self.record_details)
         return output
@@ -158,12 +162,16 @@ class CondenserTrainer(StepTrainer):
             InputError: there are fewer held-out documents than a global batch holds.
         """
         loader = super().get_eval_dataloader(eval_dataset)
-        if hasattr(loader.dataset, "__len__") and len(loader) == 0:
-            raise InputError(
-                f"There are {len(loader.dataset)} held-out documents, fewer than one global evaluation batch of "
-                f"{self.args.per_device_eval_batch_size * self.args.world_size}: lower per_device_eval_batch_size."
-            )
+        self._require_full_batch(loader.dataset)
         return loader
+
+    def _require_full_batch(self, dataset: Any) -> None:
+        batch = self.args.per_device_eval_batch_size * self.args.world_size
+        if hasattr(dataset, "__len__") and len(dataset) < batch:
+            raise InputError(
+                f"There are {len(dataset)} held-out documents, fewer than one global evaluation batch of {batch}: lower "
+                "per_device_eval_batch_size."
+            )
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Trainer's loop, with the parts of the loss among its metrics."""

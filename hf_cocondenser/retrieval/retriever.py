@@ -19,7 +19,7 @@ from hf_cocondenser.backbones import is_decoder, is_t5, usable_positions
 from hf_cocondenser.configuration_condenser import CondenserConfig
 from hf_cocondenser.data.tokenizer import load_tokenizer, tokenizer_hash
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.modeling_condenser import CondenserPreTrainedModel
+from hf_cocondenser.modeling_condenser import CondenserModel, CondenserPreTrainedModel
 from hf_cocondenser.shipped import checkpoint_path
 from hf_cocondenser.utils.checkpoint import load_pretraining_checkpoint
 from hf_cocondenser.utils.hashes import hash_weights
@@ -137,13 +137,19 @@ def _model_type(name: str | Path) -> str | None:
         refuse_classifier(place)
         with suppress(OSError):  # a sentence-transformers model may have its configuration in a folder of its own
             # a pre-training checkpoint tells sentence-transformers its pooling, but is no retriever yet
-            if PreTrainedConfig.get_config_dict(place)[0].get("model_type") == CondenserConfig.model_type:
+            config = PreTrainedConfig.get_config_dict(place)[0]
+            # what sentence-transformers saves of one has lost its head, and is a retriever
+            if config.get("model_type") == CondenserConfig.model_type and not _is_encoder_alone(config, path):
                 return CondenserConfig.model_type
         names = [str(name)] if "/" in str(name) else [f"sentence-transformers/{name}", str(name)]
         in_folder = (path / "modules.json").is_file()
         if in_folder or (not path.is_dir() and any(is_sentence_transformer_model(each) for each in names)):
             return None
         return str(PreTrainedConfig.get_config_dict(place)[0].get("model_type", "unknown"))
+
+
+def _is_encoder_alone(config: dict[str, Any], path: Path) -> bool:
+    return config.get("architectures") == [CondenserModel.__name__] and (path / "modules.json").is_file()
 
 
 def _transformer_of(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, attention: str | None) -> Any:
@@ -201,12 +207,14 @@ def _suitable_pooling(transformer: Any, pooling: str, name: str | Path) -> str:
 
 
 def _make_sound(transformer: Any, name: str | Path) -> None:
-    """See to adapters, poolers, padding and lengths.
+    """See to wrappers, adapters, poolers, padding and lengths.
 
     Raises:
         InputError: the tokenizer does not fit the encoder, or has no token to pad with.
     """
     encoder, tokenizer = transformer.auto_model, transformer.tokenizer
+    if isinstance(encoder, CondenserPreTrainedModel):
+        transformer.model = encoder = encoder.get_backbone()  # loads where this package is not installed
     merge_adapters(encoder)
     # sentence-transformers never uses a pooler; its random weights would go into the retriever, and as unused
     # parameters they keep DDP from synchronising the gradients, silently.

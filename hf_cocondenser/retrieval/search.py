@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hf_cocondenser.data.reading.columns import Columns
 from hf_cocondenser.data.surrogates import without_lone_surrogates
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.retrieval.bm25 import BM25Index
+from hf_cocondenser.retrieval.collections.collection import RetrievalData
 from hf_cocondenser.retrieval.collections.corpora import load_corpus, load_queries
-from hf_cocondenser.retrieval.collections.loading import load_retrieval_data
+from hf_cocondenser.retrieval.collections.loading import load_data_sets
 from hf_cocondenser.retrieval.dense import DenseSearcher
 from hf_cocondenser.retrieval.encode import Precision
 from hf_cocondenser.retrieval.fusion import reciprocal_rank_fusion
@@ -24,6 +25,7 @@ from hf_cocondenser.utils.distributed import local_device, processes
 from hf_cocondenser.utils.files import require_new_file, require_new_folder
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from sentence_transformers import SentenceTransformer
 
 _FUSED_DEPTH = 100  # of each list: deeper hits weigh less than 1 / 160
@@ -56,9 +58,9 @@ class Searched:
 
 def search_corpus(
     model: str | Path | SentenceTransformer,
-    corpus: str | Path | None = None,
+    corpus: str | Path | Mapping[Any, Any] | Dataset | None = None,
     *,
-    data: str | Path | None = None,
+    data: str | Path | RetrievalData | None = None,
     split: str = "auto",
     queries: Sequence[str] = (),
     queries_file: str | Path | None = None,
@@ -77,6 +79,9 @@ def search_corpus(
     columns: Columns | None = None,
 ) -> Searched | None:
     """Search a corpus, or a judged collection with its own queries.
+
+    From Python the corpus may also be a dictionary (id -> text), a `datasets` data set or `RetrievalData`; so may `data` be
+    the last.
 
     Under torchrun or accelerate launch the processes share the encoding; they need `cache_dir`.
 
@@ -108,16 +113,16 @@ def search_corpus(
         InputError: something named is not there, does not fit or would not be used, or there is nothing to do.
     """
     if (corpus is None) == (data is None):
-        raise InputError("Name the documents with --corpus, or a judged collection with --data (one of them).")
+        raise InputError("Name the documents (corpus), or a judged collection (data), one of them.")
     if k < 1:
         raise InputError(f"{k} documents were asked for each query; ask for at least one.")
     if split != "auto" and data is None:
         raise InputError(
-            f"Nothing uses the split '{split}' without a judged collection; leave it out, or name --data."
+            f"Nothing uses the split '{split}' without a judged collection; leave it out, or name the data."
         )
     if bm25_language != "auto" and not hybrid:
         raise InputError(
-            f"Nothing uses the language '{bm25_language}' of BM25 without BM25; leave it out, or add --hybrid."
+            f"Nothing uses the language '{bm25_language}' of BM25 without BM25; leave it out, or add hybrid."
         )
     if output is not None:
         require_new_file(output)
@@ -128,12 +133,12 @@ def search_corpus(
         asked = load_queries(queries_file, columns)
     same_ids = False  # the ids of queries that a user brings say nothing of documents
     if data is not None:
-        collection = load_retrieval_data(data, split, columns=columns)
+        (collection,) = load_data_sets(data, split, columns=columns)
         texts, titles = collection.corpus, collection.titles
         if not asked:
             asked, same_ids = collection.queries, collection.protocol.exclude_same_id
     else:
-        texts, titles = load_corpus(str(corpus), columns)
+        texts, titles = load_corpus(corpus, columns)
     if not asked and cache_dir is None and parquet_dir is None and milvus is None:
         raise InputError(
             "There is no query; give some, or say where the embeddings should go to only encode the corpus."
@@ -148,7 +153,7 @@ def search_corpus(
         require_run_ids(asked, texts)
     first = processes().is_main_process
     if processes().num_processes > 1 and cache_dir is None:
-        raise InputError("Several processes share their work through a folder: name one with --cache-dir.")
+        raise InputError("Several processes share their work through a folder: name one (cache_dir).")
     if isinstance(model, str | Path):
         model = load_retriever(model, device=local_device())
     searcher = DenseSearcher.build(

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
-from hf_cocondenser import CondenserForPreTraining
+from hf_cocondenser import AdaptConfig, CondenserForPreTraining, adapt, load_documents
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.queries.from_documents import pseudo_queries
+from tests.toy_collection import WORDS
 
 LONG = "One two three four five six seven eight nine ten eleven."
 
@@ -76,6 +78,18 @@ def write_documents(folder: Path) -> Path:
     path = folder / "documents.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+@pytest.mark.parametrize("kind", ["rows", "datasets", "loaded"])
+def test_documents_in_memory(backbone_folder, tmp_path, monkeypatch, kind):
+    rows = [
+        {"_id": str(n), "title": f"w{n} w{n + 1} w{n + 2}", "text": f"{' '.join(WORDS[n : n + 20])}."}
+        for n in range(20)
+    ]
+    given = {"rows": rows, "datasets": Dataset.from_list(rows), "loaded": load_documents(rows)}[kind]
+    monkeypatch.setattr("hf_cocondenser.finetuning.adapt.finetune", lambda start, train, *args, **options: train)
+    train = adapt(str(backbone_folder), given, tmp_path / "out", AdaptConfig(pretrain_epochs=0))
+    assert len(train.queries) == 20 and train.queries["3"] == "w3 w4 w5"
 
 
 @pytest.mark.parametrize(

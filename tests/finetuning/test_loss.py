@@ -141,10 +141,12 @@ def test_a_query_with_many_positives_is_not_punished(make_retriever):
     """Where every passage of the batch is relevant to every query there is nothing to learn: loss and gradient are 0."""
     model = make_retriever()
     features = columns(model, 2, 4)
-    loss, found = gradients(MaskedContrastiveLoss(model), model, features, torch.arange(16).reshape(4, 4) // 4 * 0)
+    loss, found = gradients(
+        MaskedContrastiveLoss(model, 1.0), model, features, torch.arange(16).reshape(4, 4) // 4 * 0
+    )
     assert loss == 0
     assert all(gradient.abs().max() == 0 for gradient in found.values())
-    punished, _ = gradients(MaskedContrastiveLoss(model), model, features)
+    punished, _ = gradients(MaskedContrastiveLoss(model, 1.0), model, features)
     assert punished > 0.1
 
 
@@ -160,7 +162,7 @@ def test_contains_and_split_labels():
 
 
 def test_accuracy_counts_ties_as_losses(make_retriever):
-    loss = MaskedContrastiveLoss(make_retriever())
+    loss = MaskedContrastiveLoss(make_retriever(), 1.0)
     loss._contrast(torch.ones(3, 4), torch.ones(3, 4), None)
     assert loss.metrics["accuracy"] == 0
     loss._contrast(torch.eye(3), torch.eye(3), None)
@@ -171,7 +173,7 @@ def test_accuracy_counts_ties_as_losses(make_retriever):
 @pytest.mark.parametrize("options", [{"temperature": 0.0}, {"directions": "up"}, {"similarity": "euclidean"}])
 def test_bad_options(make_retriever, options):
     with pytest.raises(InputError):
-        MaskedContrastiveLoss(make_retriever(), **options)
+        MaskedContrastiveLoss(make_retriever(), **{"temperature": 1.0, **options})
 
 
 @pytest.mark.distributed
@@ -194,8 +196,8 @@ def test_old_versions_lose_gradients_of_the_cache_under_several_processes(make_r
     import sentence_transformers
 
     monkeypatch.setattr("hf_cocondenser.finetuning.loss.get_world_size", lambda: 2)
-    MaskedContrastiveLoss(make_retriever())
+    MaskedContrastiveLoss(make_retriever(), 1.0)
     monkeypatch.setattr(sentence_transformers, "__version__", "6.1.0")
-    MaskedContrastiveLoss(make_retriever(), gradient_cache=False)
+    MaskedContrastiveLoss(make_retriever(), 1.0, gradient_cache=False)
     with pytest.raises(InputError, match=r"6\.1\.0 loses gradients .* install 6\.2 or newer"):
-        MaskedContrastiveLoss(make_retriever())
+        MaskedContrastiveLoss(make_retriever(), 1.0)

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from hf_cocondenser import RetrievalData
 from hf_cocondenser.finetuning.temperature import auto_temperature, calibrated_temperature
 from hf_cocondenser.finetuning.training_set import TrainingSet
 
@@ -55,8 +56,8 @@ def test_on_a_random_model_it_is_the_ceiling(make_retriever):
     model = make_retriever()
     corpus = {f"d{i}": f"w{i} w{(7 * i) % 200}" for i in range(100)}
     queries = {f"q{i}": f"w{(13 * i) % 200}" for i in range(100)}
-    training_set = TrainingSet(queries, corpus, {f"q{i}": [f"d{i}"] for i in range(100)})
-    found = auto_temperature(model, training_set)
-    assert found == auto_temperature(model, training_set)
+    data = RetrievalData.from_dicts(corpus, queries, {f"q{i}": [f"d{i}"] for i in range(100)})
+    found = auto_temperature(model, data)
+    assert found == auto_temperature(model, TrainingSet(data.queries, data.corpus, data.relevant()))
     # After a LayerNorm vectors have norm sqrt(32), so the ceiling is 32 / sqrt(32).
     assert found == pytest.approx(math.sqrt(32), rel=0.05)

@@ -145,12 +145,15 @@ def test_epoch_sampler():
 
 
 def test_as_dataset_gives_the_loss_the_same_masks(make_retriever):
-    training_set = make(negatives=2)
-    dataset = training_set.as_dataset()
-    assert dataset.column_names == ["anchor", "positive", "negative_1", "negative_2", "label"]
-    labels = torch.tensor(dataset["label"][:])
-    keys, relevant = split_labels(labels, 3, 9)
-    columns = ("positive", "negative_1", "negative_2")
-    assert [training_set.passages[key] for key in keys] == [text for name in columns for text in dataset[name]]
-    for row, own in enumerate(training_set.relevant):
-        assert set(relevant[row].tolist()) - {-1} == set(own.tolist())
+    training_set = make(negatives=1)
+    dataset = training_set.as_dataset(labels=True)
+    assert dataset.column_names == ["anchor", "positive", "negative_1", "label"]
+    assert training_set.as_dataset().column_names == ["anchor", "positive", "negative_1"]
+    keys, relevant = split_labels(torch.tensor(dataset["label"][:]), len(dataset), 2 * len(dataset))
+    texts = [text for name in ("positive", "negative_1") for text in dataset[name]]
+    assert [training_set.passages[key] for key in keys] == texts
+    for query, row in zip(dataset["anchor"], relevant.tolist(), strict=True):
+        own = training_set.relevant[training_set.queries.index(query)]
+        assert set(row) - {-1} == set(own.tolist())
+    enough = [len(pool) > 0 for pool in training_set.pools]
+    assert len(dataset) == sum(len(own) for own, kept in zip(training_set.relevant, enough, strict=True) if kept)

@@ -216,3 +216,11 @@ def test_a_run_warns_of_nothing_that_its_user_cannot_change(tmp_path):
         trainer = trainer_for(tmp_path, max_steps=1, per_device_eval_batch_size=16)
         trainer.train()
         trainer.evaluate()
+
+
+def test_too_few_held_out_documents_are_refused_before_the_training(tmp_path, model):
+    args = arguments(tmp_path, eval_strategy="epoch", per_device_eval_batch_size=16)
+    trainer = CondenserTrainer(model, args, train_dataset=ToySpans(8), eval_dataset=ToySpans(8), data_collator=collate)
+    with pytest.raises(InputError, match="8 held-out documents, fewer than one global evaluation batch of 16"):
+        trainer.train()
+    assert trainer.state.global_step == 0

@@ -30,13 +30,14 @@ from transformers import (
 )
 
 import hf_cocondenser
+from hf_cocondenser import checkpoint_path
 from hf_cocondenser.errors import InputError
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.negatives.cross_encoder import load_cross_encoder
 from hf_cocondenser.finetuning.retriever_start import load_starting_point
 from hf_cocondenser.hub.layout import save_portable
 from hf_cocondenser.retrieval.encode import Encoder
-from hf_cocondenser.retrieval.retriever import as_retriever, fingerprint, load_retriever
+from hf_cocondenser.retrieval.retriever import as_retriever, fingerprint, is_retriever, load_retriever
 from hf_cocondenser.retrieval.similarity import choose_similarity
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -322,3 +323,14 @@ def test_loading_leaves_transformers_as_it_was(make_retriever):
     assert BertModel.from_pretrained.__func__ is before[1]
     as_retriever(make_retriever(), similarity="cosine")
     assert BertModel.from_pretrained.__func__ is before[1]
+
+
+def test_a_checkpoint_that_sentence_transformers_saved_is_a_retriever(tmp_path):
+    """It has the Condenser's configuration, but no head any more; in memory it is the plain encoder again."""
+    given = SentenceTransformer(str(checkpoint_path("cocondenser-tiny")), device="cpu")
+    given.save_pretrained(str(tmp_path / "saved"), create_model_card=False)
+    assert is_retriever(tmp_path / "saved") and not is_retriever("cocondenser-tiny")
+    model = load_retriever(tmp_path / "saved", device="cpu")
+    assert model.similarity_fn_name == "dot"
+    assert model[0].auto_model.config.model_type == "bert"
+    np.testing.assert_allclose(model.encode(["a whale"]), given.encode(["a whale"]), rtol=1e-4, atol=1e-4)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from datasets import Dataset
 
+from hf_cocondenser import RetrievalData
 from hf_cocondenser.cli.main import main
 from hf_cocondenser.retrieval.runs import read_run
 from hf_cocondenser.retrieval.search import search_corpus
@@ -33,6 +35,30 @@ def test_search_prints_documents(retriever, beir_folder, capsys):
     assert lines[0] == "? which whales sing"
     assert lines[1].split()[0] == "1." and lines[3].split()[0] == "2."
     assert "d1" in lines[1] + lines[3]  # BM25's first
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "titles", "rows", "datasets", "judged", "data"])
+def test_search_documents_in_memory(retriever, kind):
+    texts = {"w": "Whales They sing.", "b": "Bread is baked."}
+    rows = [
+        {"_id": "w", "title": "Whales", "text": "They sing."},
+        {"_id": "b", "title": "", "text": "Bread is baked."},
+    ]
+    judged = RetrievalData.from_dicts(texts, {"q": "bread"}, {"q": ["b"]})
+    if kind == "data":
+        found = search_corpus(str(retriever), data=judged)
+        assert set(found.run["q"]) == {"w", "b"}
+        return
+    titled = {row["_id"]: {"title": row["title"], "text": row["text"]} for row in rows}
+    corpus = {
+        "dictionary": texts,
+        "titles": titled,
+        "rows": rows,
+        "datasets": Dataset.from_list(rows),
+        "judged": judged,
+    }
+    found = search_corpus(str(retriever), corpus[kind], queries=["bread"])
+    assert set(found.run["1"]) == {"w", "b"} and found.corpus == texts
 
 
 def test_search_own_documents(retriever, tmp_path, capsys):

@@ -38,10 +38,10 @@ def choose_negatives(
 ) -> tuple[Pool, dict[str, int]]:
     """Choose hard negatives from a run.
 
-    Out go, in this order: relevant passages; passages whose text equals a relevant one or the query, or that have the
-    query's id; with `config.margin`, those that score too near the positive; with a cross-encoder, those it does not
-    find clearly irrelevant. With `config.denoise_depth` it scores so many candidates, and where it leaves fewer than
-    `number`, those behind them fill up at random, without a score (RocketQA).
+    Out go, in this order: relevant passages; passages whose text equals a relevant one, the query or a passage that is
+    kept already, or that have the query's id; with `config.margin`, those that score too near the positive; with a
+    cross-encoder, those it does not find clearly irrelevant. With `config.denoise_depth` it scores so many candidates,
+    and where it leaves fewer than `number`, those behind them fill up at random, without a score (RocketQA).
 
     Args:
         run: candidates.
@@ -79,10 +79,12 @@ def choose_negatives(
                 counts["equal_text"] += 1
             elif config.margin is not None and _too_near(score, positive_scores.get(query), config.margin):
                 counts["within_margin"] += 1
-            elif rank < scored:
-                kept[query].append((document, score))
             else:
-                behind[query].append(document)
+                texts.add(text_of(document))
+                if rank < scored:
+                    kept[query].append((document, score))
+                else:
+                    behind[query].append(document)
     if cross_encoder is not None:
         kept = _denoise(kept, queries, corpus, cross_encoder, config.negative_below, counts)
     pool = {}

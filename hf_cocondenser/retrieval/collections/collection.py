@@ -116,7 +116,7 @@ class RetrievalData:
         return assemble(
             name,
             split,
-            [_document(identifier, value) for identifier, value in corpus.items()],
+            [document_of(identifier, value) for identifier, value in corpus.items()],
             [Query(as_id(query), as_text(text), tuple(answers.get(query, ()))) for query, text in queries.items()],
             judgements_of_dicts(qrels),
         )
@@ -260,7 +260,8 @@ def _unique(
     return texts
 
 
-def _document(identifier: Any, value: Any) -> Document:
+def document_of(identifier: Any, value: Any) -> Document:
+    """A document of a dictionary: its id, and its text or its title and text."""
     if isinstance(value, Mapping):
         return Document(as_id(identifier), as_text(value.get("title") or ""), as_text(value.get("text") or ""))
     return Document(as_id(identifier), "", as_text(value))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from datasets import DatasetDict
+
 from hf_cocondenser.data.reading.columns import Columns, DocumentColumns
 from hf_cocondenser.data.reading.documents import read_documents
 from hf_cocondenser.data.reading.queries import read_queries
 from hf_cocondenser.data.reading.tables import Source
 from hf_cocondenser.errors import InputError
-from hf_cocondenser.retrieval.collections.collection import Document, collect_documents
+from hf_cocondenser.retrieval.collections.collection import Document, RetrievalData, collect_documents, document_of
 
 
-def load_corpus(source: Source, columns: DocumentColumns | None = None) -> tuple[dict[str, str], dict[str, str]]:
+def load_corpus(
+    source: Source | Mapping[Any, Any] | RetrievalData, columns: DocumentColumns | None = None
+) -> tuple[dict[str, str], dict[str, str]]:
     """Load documents to search in, whole and with their own ids.
 
     Args:
-        source: whatever `hf_cocondenser.load_documents` takes.
+        source: whatever `hf_cocondenser.load_documents` takes; or document id -> text, or {"title": ..., "text": ...}; or
+            a judged collection, whose documents are taken.
         columns: those that the user names.
 
     Returns:
@@ -23,6 +31,11 @@ def load_corpus(source: Source, columns: DocumentColumns | None = None) -> tuple
     Raises:
         InputError: the source cannot be read, is empty, or has one id twice.
     """
+    if isinstance(source, RetrievalData):
+        return source.corpus, source.titles
+    if isinstance(source, Mapping) and not isinstance(source, DatasetDict):
+        corpus, titles, _ = collect_documents("corpus", [document_of(*pair) for pair in source.items()])
+        return corpus, titles
     read = read_documents(source, columns)
     documents = (Document(document.id, document.title, document.text) for document in read)
     corpus, titles, _ = collect_documents(read.name, documents, read.name)

@@ -167,3 +167,12 @@ def test_bad_mining_options(options):
 def test_bad_finetuning_options(options):
     with pytest.raises(InputError):
         finetune_options(**options)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("batch_size", "per_device_train_batch_size"), ("epochs", "num_train_epochs"), ("warmup", "warmup_steps")],
+)
+def test_an_unknown_option_names_the_one_that_is_meant(wrong, right):
+    with pytest.raises(InputError, match=f"no option '{wrong}' of fine-tuning; there is '{right}'"):
+        finetune_options(**{wrong: 1})
