@@ -19,7 +19,7 @@ def test_no_kill_damage_or_second_process_gives_a_wrong_result_in_silence(tmp_pa
     """Each trial ends with the undisturbed artefact, a refusal in one sentence, or a warning."""
     output = tmp_path / "campaign.json"
     command = [sys.executable, "-m", "benchmarks.campaign", "--trials", "1", "--output", str(output)]
-    command += ["--commands", "prepare", "pretrain", "finetune", "search"]
+    command += ["--commands", "prepare", "finetune"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     result = json.loads(output.read_text())

@@ -34,7 +34,12 @@ def documents(*passages: list[str]) -> Dataset:
 
 
 def test_the_folder(spans_folder, wordpiece):
-    assert sorted(path.name for path in spans_folder.iterdir()) == ["files.json", "manifest.json", "spans.arrow", "tokenizer"]
+    assert sorted(path.name for path in spans_folder.iterdir()) == [
+        "files.json",
+        "manifest.json",
+        "spans.arrow",
+        "tokenizer",
+    ]
     manifest = json.loads((spans_folder / "manifest.json").read_text())
     rows = Dataset.from_file(str(spans_folder / "spans.arrow"))
     assert rows.column_names == ["_id", "id_hash", "tokens", "span_ends"]
