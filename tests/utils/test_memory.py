@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hf_cocondenser.pretraining import trainer
+from hf_cocondenser.pretraining import step
 from hf_cocondenser.utils import memory
 from hf_cocondenser.utils.memory import release_free_memory
 from tests.pretraining.test_trainer import trainer_for
@@ -43,7 +43,7 @@ def test_holes_in_the_heap_are_given_back(monkeypatch):
 
 def test_a_cached_step_of_many_chunks_releases_memory_on_the_way(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(trainer, "release_free_memory", lambda: calls.append(1))
+    monkeypatch.setattr(step, "release_free_memory", lambda: calls.append(1))
     monkeypatch.setattr(trainer, "RELEASE_EVERY", 4)
     trainer_for(tmp_path, max_steps=1, documents=8, chunk_tokens=1).train()
     assert len(calls) == 1 + 16 // 4
