@@ -44,6 +44,6 @@ def test_holes_in_the_heap_are_given_back(monkeypatch):
 def test_a_cached_step_of_many_chunks_releases_memory_on_the_way(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(step, "release_free_memory", lambda: calls.append(1))
-    monkeypatch.setattr(trainer, "RELEASE_EVERY", 4)
+    monkeypatch.setattr(step, "RELEASE_EVERY", 4)
     trainer_for(tmp_path, max_steps=1, documents=8, chunk_tokens=1).train()
     assert len(calls) == 1 + 16 // 4
