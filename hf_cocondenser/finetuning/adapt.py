@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from datasets import Dataset
 
 from hf_cocondenser.data.cutting import SpanOptions
 from hf_cocondenser.data.dataset import SpanDataset
 from hf_cocondenser.data.documents import as_documents
 from hf_cocondenser.data.prepare import prepare_spans
+from hf_cocondenser.data.store import SpanStore
 from hf_cocondenser.data.tokenizer import load_tokenizer, tokenizer_hash
 from hf_cocondenser.finetuning.arguments import RetrieverTrainingArguments
 from hf_cocondenser.finetuning.config import DevelopmentConfig, MiningConfig, PairsConfig
@@ -144,6 +146,10 @@ def _pretrained(
     tokenizer = load_tokenizer(start)
     inputs = {"documents": hash_texts(texts), "tokenizer": tokenizer_hash(tokenizer), **asdict(recipe)}
     run_step(steps / "spans", inputs, cut, overwrite=overwrite)
+    length = _span_length(steps / "spans" / _SPANS, config)
+    if length is None:
+        logger.warning("No document has two spans of %d tokens: it is not pre-trained on them.", recipe.min_tokens)
+        return Path(start)
 
     def train(folder: Path) -> dict[str, Any]:
         arguments = CondenserTrainingArguments(
@@ -151,7 +157,7 @@ def _pretrained(
             stage="cocondenser",
             num_train_epochs=config.pretrain_epochs or 1,
             max_steps=config.pretrain_steps or -1,
-            per_device_train_batch_size=_batch_size(steps / "spans" / _SPANS, config, args.seed),
+            per_device_train_batch_size=_batch_size(steps / "spans" / _SPANS, config, length, args.seed),
             learning_rate=config.pretrain_learning_rate,
             temperature=config.pretrain_temperature,
             bf16=args.bf16,
@@ -161,7 +167,7 @@ def _pretrained(
             save_total_limit=1,
             report_to=args.report_to,
         )
-        options = ModelOptions(dropout=args.dropout, max_length=config.pretrain_max_length)
+        options = ModelOptions(dropout=args.dropout, max_length=length)
         trainer = pretrain(start, steps / "spans" / _SPANS, arguments, options)
         if keeps_pooling and processes().is_main_process:
             with_encoder(checkpoint_path(start), folder / _CHECKPOINT, folder / _RETRIEVER)
@@ -181,9 +187,25 @@ def _pretrained(
     return steps / "pretrained" / (_RETRIEVER if keeps_pooling else _CHECKPOINT)
 
 
-def _batch_size(spans: Path, config: AdaptConfig, seed: int) -> int:
+def _span_length(spans: Path, config: AdaptConfig) -> int | None:
+    """Tokens of a span at most, special tokens included: four documents in five hold two such spans.
+
+    None where no document holds two spans at all.
+    """
+    store = SpanStore(spans)
+    counts = store.token_counts[(store.span_counts > 1) & (store.token_counts >= 2 * SpanOptions.min_tokens)]
+    if not len(counts):
+        return None
+    half = int(np.percentile(counts, 20)) // 2 + 2
+    if half < min(SpanOptions.target_tokens + 2, config.pretrain_max_length):
+        logger.info("The documents are short: spans have %d tokens at most.", half)
+        return half
+    return config.pretrain_max_length
+
+
+def _batch_size(spans: Path, config: AdaptConfig, length: int, seed: int) -> int:
     """Documents per device and step: what was asked for, or as many as there are."""
-    documents = len(SpanDataset(spans, pairs=True, seed=seed, max_length=config.pretrain_max_length))
+    documents = len(SpanDataset(spans, pairs=True, seed=seed, max_length=length))
     most = documents // processes().num_processes
     if most >= config.pretrain_batch_size:
         return config.pretrain_batch_size

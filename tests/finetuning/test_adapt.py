@@ -93,6 +93,19 @@ def test_documents_in_memory(backbone_folder, tmp_path, monkeypatch, kind):
 
 
 @pytest.mark.parametrize(
+    ("sentences", "said"), [(4, "The documents are short: spans have"), (1, "it is not pre-trained on them")]
+)
+def test_short_documents_are_no_reason_to_stop(backbone_folder, tmp_path, caplog, sentences, said):
+    """A frequently asked question and its answer: too short for two spans of eighty tokens, or for two at all."""
+    sentence = " ".join(WORDS[:12]) + " ."
+    rows = [{"_id": str(n), "title": f"w{n} w{n + 1}", "text": " ".join([sentence] * sentences)} for n in range(12)]
+    options = {"rounds": 1, "max_steps": 1, "per_device_train_batch_size": 4, "eval_strategy": "no", "bf16": False}
+    caplog.set_level("INFO")
+    adapt(str(backbone_folder), rows, tmp_path / "out", AdaptConfig(pretrain_steps=1), **options)
+    assert said in caplog.text and (tmp_path / "out" / "modules.json").is_file()
+
+
+@pytest.mark.parametrize(
     ("flags", "pooling", "similarity"),
     [([], "mean", "cosine"), (["--pooling", "cls"], "cls", "dot"), (["--similarity", "dot"], "mean", "dot")],
 )
