@@ -85,7 +85,10 @@ def help_flags(command: str) -> set[str]:
     return set(re.findall(r"--[\w-]+", printed.getvalue()))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+# the changelog names flags that are gone
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "changelog.md"], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_flags_named_in_sentences_exist(page):
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
     for code in re.findall(r"`([^`]+)`", text):
