@@ -86,7 +86,9 @@ def parse(name: str, command: Command, argv: Sequence[str]) -> dict[str, Any]:
         )
     except InputError as error:
         flags = {action.dest: f"--{action.dest.replace('_', '-')}" for action in parser._actions}
-        raise InputError(re.sub(r"^\w+(?= is )", lambda match: flags.get(match[0], match[0]), str(error))) from None
+        raise InputError(
+            re.sub(r"^\w+(?= is )", lambda match: flags.get(match[0], match[0]), error.for_command_line)
+        ) from None
     except (ValueError, TypeError, ImportError) as error:  # what transformers' arguments say of their values
         raise InputError(" ".join(str(error).split())) from None
     if unknown:

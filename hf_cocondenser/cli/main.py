@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         execute(name, command, rest)
     except (InputError, OSError) as error:  # a full disk, a missing right: the system's own sentence names the path
         logger.debug("Where it happened:", exc_info=True)  # with HF_COCONDENSER_LOG=DEBUG
-        sys.stderr.write(f"hf-cocondenser {name}: error: {error}\n")
+        message = error.for_command_line if isinstance(error, InputError) else str(error)
+        sys.stderr.write(f"hf-cocondenser {name}: error: {message}\n")
         return 2
     except (SafetensorError, RuntimeError) as error:
         message = " ".join(str(error).split())

@@ -128,7 +128,7 @@ def test_refusals(tmp_path, streaming):
     good = jsonl(tmp_path / "good.jsonl", ROWS)
     refused(tmp_path / "missing.jsonl", r"missing\.jsonl' does not exist")
     refused(
-        good, r"good\.jsonl' has no column 'body' \(--text-column\); there are _id, title, text", text_column="body"
+        good, r"good\.jsonl' has no column 'body' \(text_column\); there are _id, title, text", text_column="body"
     )
     refused(good, r"no column 'name'", title_column="name")
     refused(good, "not both", text_column="text", passages_column="text")
@@ -143,7 +143,7 @@ def test_refusals(tmp_path, streaming):
     refused(blank, "is empty")
 
     other = jsonl(tmp_path / "other" / "x.jsonl", [{"id": 1, "prose": "x"}])
-    refused(other, "none of the columns passages, text.*there are id, prose.*--text-column")
+    refused(other, "none of the columns passages, text.*there are id, prose.*text_column")
     numbers = jsonl(tmp_path / "numbers" / "x.jsonl", [{"id": 1, "text": 3.5}])
     refused(numbers, "column 'text' of .* holds '3.5' instead of text")
 

@@ -159,7 +159,7 @@ def test_a_run_killed_before_its_record_gets_it(spans, tmp_path):
     one, other = trained.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
     more = dataclasses.replace(args, max_steps=5)
-    with pytest.raises(InputError, match=r"max_steps \(3, now 5\); go on with the same, add --resume"):
+    with pytest.raises(InputError, match=r"max_steps \(3, now 5\); go on with the same, add resume"):
         pretrain(start, spans, more, options)
     assert pretrain(start, spans, more, options, resume=True).state.global_step == 5
 

@@ -113,14 +113,14 @@ def test_a_retriever_that_does_not_say_its_similarity(make_retriever, capsys, tm
     del settings["similarity_fn_name"]
     (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
     model = load_retriever(folder, device="cpu")
-    with pytest.raises(InputError, match=r"does not say .* name it with --similarity"):
+    with pytest.raises(InputError, match=r"does not say .* name it with similarity"):
         choose_similarity(model)
     assert choose_similarity(model, "dot") == "dot" and choose_similarity(model, "cosine") == "cosine"
     (tmp_path / "docs.jsonl").write_text('{"_id": "w", "text": "whales sing"}\n')
     command = ["search", str(folder), "--corpus", str(tmp_path / "docs.jsonl"), "--query", "whales"]
     assert main(command) == 2 and "--similarity" in capsys.readouterr().err
     assert main([*command, "--similarity", "dot"]) == 0
-    with pytest.raises(InputError, match=r"does not say .* --similarity"):
+    with pytest.raises(InputError, match=r"does not say .* similarity"):
         load_starting_point(folder, RetrieverTrainingArguments(query_length=16, passage_length=16))
 
 

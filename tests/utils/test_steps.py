@@ -110,7 +110,7 @@ def test_a_damaged_step_is_not_taken_for_done(tmp_path: Path, harm: str):
         path.write_bytes(whole[:100])
     else:
         (tmp_path / "step" / "manifest.json").write_text("[]")
-    with pytest.raises(InputError, match=r"is damaged.*--overwrite"):
+    with pytest.raises(InputError, match=r"is damaged.*overwrite"):
         run_step(tmp_path / "step", {"a": 1}, work)
     run_step(tmp_path / "step", {"a": 1}, work, overwrite=True)
     assert path.read_bytes() == whole

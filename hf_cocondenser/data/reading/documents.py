@@ -126,8 +126,7 @@ def read_documents(
             log_choice(table, sample[0], {"text": content, "title": title, "id": id}, columns_of(sample))
         if id is None and require_ids:
             raise InputError(
-                f"'{table.name}' has no column of ids, only {', '.join(sample[0])}; name it "
-                "(id_column, on the command line --id-column)."
+                f"'{table.name}' has no column of ids, only {', '.join(sample[0])}; name it (--id-column)."
             )
         if chosen and (id is None) != (chosen[0][3] is None):
             with_ids, without = (table, chosen[0][0]) if id is not None else (chosen[0][0], table)
@@ -152,7 +151,7 @@ def _choose(
     if content is None:
         raise InputError(
             f"'{table.name}' has none of the columns {', '.join(CONTENTS[:8])}...; there are {', '.join(there)}: name the one "
-            "with the text (text_column, on the command line --text-column)."
+            "with the text (--text-column)."
         )
     values = [row[content] for row in sample if row.get(content) is not None]
     if values and not any(

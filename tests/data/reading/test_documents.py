@@ -81,7 +81,7 @@ def test_tables_are_read_as_they_are_written(tmp_path, name, content, expected):
         ("a.csv", "id,text\n", "is empty"),
         ("a.csv", "id,text\nd1,\nd2, \n", "None of the 2 documents of .* has a text"),
         ("a.tsv", "id\ttext\nd1\ta\tb\n", "line 2 has 3 cells"),
-        ("a.tsv", "7\ta b\tc d\n8\te f\tg h\n", "no header.*--text-column 2"),
+        ("a.tsv", "7\ta b\tc d\n8\te f\tg h\n", "no header.*text_column 2"),
         ("a.jsonl", '{"_id": "a", "text": "x"}\n{"text": "y"}\n', r"a\.jsonl' line 2 has no id in the column '_id'"),
         ("a.jsonl", '{"_id": "a", "text": "x", "text": "y"}\n', "line 1 has the key 'text' twice"),
         ("a.jsonl", '{"_id": "a", "text": "x"}\nnull\n', "line 2 is not a JSON object"),
@@ -216,7 +216,7 @@ def test_a_file_of_the_same_size_and_time_is_read_again(tmp_path):
 def test_named_and_numbered_columns(tmp_path):
     path = file(tmp_path, "a.tsv", "7\ta b\tc d\n8\te f\tg h\n")
     assert documents(path, "3", "2", "1") == [("7", "a b", "c d"), ("8", "e f", "g h")]
-    with pytest.raises(InputError, match=r"no column 'body' \(--text-column\); there are 1, 2, 3 \(it has no header"):
+    with pytest.raises(InputError, match=r"no column 'body' \(text_column\); there are 1, 2, 3 \(it has no header"):
         documents(path, "body")
     unknown = file(tmp_path, "b.csv", "code,prose\na,one\nb,two\n")
     with pytest.raises(InputError, match="is a header cannot be told"):
@@ -320,7 +320,7 @@ def test_queries_without_a_text_are_counted(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("q.jsonl", [{"_id": "a", "words": "x"}], "Which column .* holds the queries cannot be told.*--query-column"),
+        ("q.jsonl", [{"_id": "a", "words": "x"}], "Which column .* holds the queries cannot be told.*query_column"),
         ("q.jsonl", [{"_id": "a", "text": ""}], "No query of .* has a text"),
         ("q.tsv", "who sang it\tme\nwhen was it\tthen\n", "cannot be told"),
         ("q.xml", "<topics><topic><query>x</topic></topics>", "line 1 is not valid XML"),

@@ -149,7 +149,7 @@ def test_shapes(tmp_path, content, expected):
     ("content", "words"),
     [
         ([{"qid": "q-1", "query": "q"}], "cannot be told"),
-        ([{"id": "u1", "question": "q"}], "--positive-column"),
+        ([{"id": "u1", "question": "q"}], "positive_column"),
         ([{"question": "q", "link": "https://x.org/a"}], "cannot be told"),
         ([{"query": "q", "neg": ["n"]}], "cannot be told"),
         ([{"sentence1": "a", "sentence2": "b", "score": 3.8}], "grades its pairs"),
@@ -186,7 +186,7 @@ def test_columns_by_name_and_number(tmp_path):
     assert read(tmp_path / "a.tsv", **columns) == [("q", ["p"], ["n"]), ("r", ["o"], ["m"])]
     scored = write(tmp_path, [{"sentence1": "a", "sentence2": "b", "score": 3.8}])
     assert read(scored, query_column="sentence1", positive_column="sentence2") == [("a", ["b"], [])]
-    with pytest.raises(InputError, match=r"no column 'reply' \(--positive-column\); there are question"):
+    with pytest.raises(InputError, match=r"no column 'reply' \(positive_column\); there are question"):
         read(write(tmp_path, [{"question": "q", "answer": "a"}]), positive_column="reply")
 
 

@@ -191,7 +191,7 @@ def test_options_out_of_range(options: dict, said: str):
 
 
 def test_no_cross_encoder_of_a_t5_encoder(t5_folder: Path, beir_folder: Path, tmp_path: Path):
-    with pytest.raises(InputError, match="cannot be made of a t5 encoder; name another with --cross-encoder-start"):
+    with pytest.raises(InputError, match="cannot be made of a t5 encoder; name another with cross_encoder_start"):
         finetune(t5_folder, beir_folder, tmp_path / "out", recipe="rocketqa", **TINY)
     assert not list((tmp_path / "out" / "steps").iterdir())  # before any work
 
