@@ -127,9 +127,7 @@ def test_refusals(tmp_path, streaming):
 
     good = jsonl(tmp_path / "good.jsonl", ROWS)
     refused(tmp_path / "missing.jsonl", r"missing\.jsonl' does not exist")
-    refused(
-        good, r"good\.jsonl' has no column 'body' \(text_column\); there are _id, title, text", text_column="body"
-    )
+    refused(good, r"good\.jsonl' has no column 'body' \(text_column\); there are _id, title, text", text_column="body")
     refused(good, r"no column 'name'", title_column="name")
     refused(good, "not both", text_column="text", passages_column="text")
     refused(good, "text_documents is 'page'", text_documents="page")
