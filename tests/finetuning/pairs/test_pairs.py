@@ -75,9 +75,9 @@ def test_sources_of_every_kind(tmp_path: Path, beir_folder: Path, qa_file: Path)
     assert {pair.positive for pair in open_pairs(str(lists)).rows(0, 0)} == {"a", "b"}
     (tmp_path / "forum.csv").write_text("title,body\nhow,so\n")
     assert list(open_pairs(str(tmp_path / "forum.csv")).rows(0, 0)) == [Pair("how", "so")]
-    (tmp_path / "two.tsv").write_text("left\tright\na\tb\n")
+    (tmp_path / "two.tsv").write_text("left\tright\nhow do cats sleep\tthey curl up\n")
     named_one = open_pairs(str(tmp_path / "two.tsv"), query_column="left")
-    assert list(named_one.rows(0, 0)) == [Pair("a", "b")]
+    assert list(named_one.rows(0, 0)) == [Pair("how do cats sleep", "they curl up")]
     with pytest.raises(InputError, match="is a header cannot be told"):
         open_pairs(str(tmp_path / "two.tsv"))
     named = open_pairs(str(qa_file), query_column="answer", positive_column="question", buffer=0)
