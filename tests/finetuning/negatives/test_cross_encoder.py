@@ -86,7 +86,7 @@ def test_read_unlabelled(tmp_path: Path):
     assert read_unlabelled(path, []) == {"unlabelled-1": "x"}
     for mixed, words in (
         ('first\n{"text": "x"}\n', "lines of JSON and others"),
-        ('{"words": "x"}\n', "--query-column"),
+        ('{"words": "x"}\n', "query_column"),
     ):
         path.write_text(mixed)
         with pytest.raises(InputError, match=words):
